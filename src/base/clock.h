@@ -1,0 +1,31 @@
+// Time, injected: the real monotonic clock and one that tests set by hand.
+#pragma once
+
+#include <cstdint>
+
+namespace dejavm {
+
+/// Nanoseconds since an arbitrary start; never goes back.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual uint64_t now_ns() const = 0;
+};
+
+/// CLOCK_MONOTONIC.
+class MonotonicClock final : public Clock {
+ public:
+  uint64_t now_ns() const override;
+};
+
+/// A clock that stands still until told.
+class ManualClock final : public Clock {
+ public:
+  uint64_t now_ns() const override { return now_ns_; }
+  void advance(uint64_t ns) { now_ns_ += ns; }
+
+ private:
+  uint64_t now_ns_ = 0;
+};
+
+}  // namespace dejavm

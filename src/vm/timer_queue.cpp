@@ -1,0 +1,48 @@
+#include "vm/timer_queue.h"
+
+namespace dejavm::vm {
+
+void TimerQueue::stop() {
+  if (!stopped_at_) stopped_at_ = clock_.now_ns();
+}
+
+void TimerQueue::start() {
+  if (!stopped_at_) return;
+  origin_ += clock_.now_ns() - *stopped_at_;
+  stopped_at_.reset();
+}
+
+TimerQueue::Id TimerQueue::arm(uint64_t deadline_ns, std::function<void()> callback) {
+  Id id = ++last_id_;
+  pending_.emplace(std::make_pair(deadline_ns, id), std::move(callback));
+  deadlines_.emplace(id, deadline_ns);
+  return id;
+}
+
+void TimerQueue::cancel(Id id) {
+  auto found = deadlines_.find(id);
+  if (found == deadlines_.end()) return;
+  pending_.erase({found->second, id});
+  deadlines_.erase(found);
+}
+
+std::optional<uint64_t> TimerQueue::next_deadline_ns() const {
+  if (pending_.empty()) return std::nullopt;
+  return pending_.begin()->first.first;
+}
+
+bool TimerQueue::run_due() {
+  bool ran = false;
+  uint64_t now = now_ns();
+  while (!pending_.empty() && pending_.begin()->first.first <= now) {
+    auto first = pending_.begin();
+    auto callback = std::move(first->second);
+    deadlines_.erase(first->first.second);
+    pending_.erase(first);
+    callback();
+    ran = true;
+  }
+  return ran;
+}
+
+}  // namespace dejavm::vm

@@ -1,0 +1,110 @@
+// The interface of an execution engine: one vCPU over one GuestMemory. Exits are values; the reply to an access is given to
+// the next run. docs/determinism.md says what a consistent point is; this interface is how one is reached.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "vm/access.h"
+#include "vm/address.h"
+#include "vm/cpu_state.h"
+
+namespace dejavm::vm {
+
+/// The guest accesses a device. For a read, the value given to reply() is what it reads; a run without reply() reads zero.
+struct DeviceAccess {
+  Access access;
+  /// Linear address of the accessing instruction, where the engine knows it (on KVM: MMIO reads).
+  std::optional<GuestVirt> instruction;
+};
+/// HLT completed: RIP is past it. The next run continues behind it, interrupt or not; waiting is the caller's part.
+struct Halted {};
+/// RDMSR or WRMSR of a register outside kStateMsrs. Answer with reply(value) or reply_fault().
+struct MsrAccess {
+  uint32_t index = 0;
+  bool write = false;
+  uint64_t value = 0;
+};
+/// The interrupt window that was requested opened. Consistent.
+struct WindowOpen {};
+/// kick() or a signal ended the run. Consistent.
+struct Interrupted {};
+/// A step ended (RunMode::step). Consistent.
+struct Stepped {};
+/// The next instruction has a breakpoint. Consistent; nothing of it ran.
+struct BreakpointHit {
+  GuestVirt at;
+};
+/// Nothing is pending any more (RunMode::complete). Consistent.
+struct Completed {};
+/// Triple fault.
+struct Shutdown {};
+
+using Exit =
+    std::variant<DeviceAccess, Halted, MsrAccess, WindowOpen, Interrupted, Stepped, BreakpointHit, Completed, Shutdown>;
+
+enum class RunMode {
+  free,      ///< until an exit
+  step,      ///< one instruction, or one iteration of a rep string instruction; its device accesses exit first
+  complete,  ///< finish the instruction that exited: Completed, or its next access
+};
+
+/// What an engine can do here, found by probing (an ioctl that returns 0 proves nothing).
+struct VcpuCapabilities {
+  bool exact_window = false;          ///< WindowOpen comes at the first boundary with IF=1 and no shadow, repeatably
+  bool hardware_breakpoints = false;  ///< breakpoints cost nothing while not hit; at most `max_breakpoints`
+  unsigned max_breakpoints = 0;
+  bool single_step = false;
+  std::string description;  ///< e.g. "kvm (kvm_pvm: hardware breakpoints and single-step work, ...)"
+};
+
+/// One vCPU. All calls but kick() from one thread. Errors of run() are final: emulation failures carry instruction bytes,
+/// disassembly and registers in Error::what.
+class Vcpu {
+ public:
+  virtual ~Vcpu() = default;
+
+  virtual const VcpuCapabilities& capabilities() const = 0;
+
+  /// Runs. Re-reads the memory map when GuestMemory::map_generation() changed. Breakpoints are honoured in RunMode::free
+  /// only; a run that starts on a breakpoint executes that instruction first.
+  virtual Result<Exit> run(RunMode mode) = 0;
+  /// Answers the pending read of the last DeviceAccess or MsrAccess.
+  virtual void reply(uint64_t value) = 0;
+  /// Answers the last MsrAccess with #GP.
+  virtual void reply_fault() = 0;
+
+  /// Makes the current or the next run(RunMode::free) return Interrupted soon. Any thread, async-signal-safe.
+  virtual void kick() = 0;
+
+  /// At a consistent point only.
+  virtual Result<CpuState> state() = 0;
+  virtual Status set_state(const CpuState& state) = 0;
+  /// General registers, rip and rflags of the last exit: cheap. Other fields are not filled.
+  virtual const CpuState& quick_registers() = 0;
+
+  /// IF as of the last exit, without looking at the shadow; cheap.
+  virtual bool interrupts_enabled() const = 0;
+  /// True when an interrupt may enter now: IF=1, no STI or MOV SS shadow, nothing injected before and not yet delivered.
+  virtual Result<bool> can_interrupt() = 0;
+  /// Injects; only when can_interrupt(). The frame is pushed at the start of the next run.
+  virtual Status interrupt(uint8_t vector) = 0;
+  virtual Status nmi() = 0;
+  /// True while an injected event waits for the next run: not a consistent point.
+  virtual Result<bool> injection_pending() = 0;
+  /// Whether the next runs end with WindowOpen when an interrupt may enter.
+  virtual void request_window(bool wanted) = 0;
+
+  /// Replaces all breakpoints (linear addresses). More than max_breakpoints is an error.
+  virtual Status set_breakpoints(std::span<const GuestVirt> addresses) = 0;
+
+  /// Adds the pages that the vCPU changed since the last call to GuestMemory's dirty set.
+  virtual Status collect_dirty() = 0;
+};
+
+}  // namespace dejavm::vm
