@@ -53,7 +53,9 @@ class Target {
 
   /// Runs until something stops it. Blocks.
   virtual Result<Stop> resume(ResumeKind kind) = 0;
-  /// Makes resume() return Stop::interrupted soon. Any thread.
+  /// Makes resume() return Stop::interrupted soon. Any thread. The server calls it again and again until resume() has
+  /// returned, so that a call just before resume() need not count; one that comes too late may end the next resume(), which
+  /// the server repeats.
   virtual void interrupt() = 0;
 
   /// Z0 and Z1. An error is told to gdb as E.

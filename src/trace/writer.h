@@ -16,6 +16,7 @@ struct WriterOptions {
   uint64_t chunk_events = 65536;  ///< at most; 1..65536
   uint64_t chunk_ms = 1000;       ///< a chunk is closed and compressed at the latest after this time
   int zstd_level = 3;
+  uint64_t journal_bytes = uint64_t{4} << 20;  ///< room for an open chunk; 64 KiB to 256 MiB, in steps of 64 KiB
 };
 
 /// Appends events to a trace file. Events go into the open chunk, a shared mapping of the file's tail, so that what append()

@@ -41,8 +41,10 @@ CpuModel dejavm64_v1() {
       {.function = 0x80000004},
       {.function = 0x80000008, .eax = 0x3028},  // 40 physical, 48 virtual address bits
   };
-  // Firmware and kernels probe these whatever CPUID says: microcode revision, platform and misc-enable.
-  model.msrs = {{0x17, 0}, {0x8b, 0}, {0x1a0, 1}, {0xc0010015, 0}, {0xc001001f, 0}};
+  // Firmware and kernels probe these whatever CPUID says: platform, APIC base, microcode revision, MTRR capabilities (none)
+  // and default type, misc-enable, AMD's HWCR and NB_CFG.
+  model.msrs = {{0x17, 0},  {0x1b, 0xfee00900}, {0x8b, 0},       {0xfe, 0},
+                {0x1a0, 1}, {0x2ff, 0},         {0xc0010015, 0}, {0xc001001f, 0}};
   return model;
 }
 

@@ -31,18 +31,14 @@ std::optional<uint64_t> TimerQueue::next_deadline_ns() const {
   return pending_.begin()->first.first;
 }
 
-bool TimerQueue::run_due() {
-  bool ran = false;
-  uint64_t now = now_ns();
-  while (!pending_.empty() && pending_.begin()->first.first <= now) {
+void TimerQueue::run_due(uint64_t now_ns) {
+  while (!pending_.empty() && pending_.begin()->first.first <= now_ns) {
     auto first = pending_.begin();
     auto callback = std::move(first->second);
     deadlines_.erase(first->first.second);
     pending_.erase(first);
     callback();
-    ran = true;
   }
-  return ran;
 }
 
 }  // namespace dejavm::vm

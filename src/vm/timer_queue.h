@@ -30,9 +30,9 @@ class TimerQueue {
   void cancel(Id id);
 
   std::optional<uint64_t> next_deadline_ns() const;
-  /// Runs all callbacks that are due, in the order of their deadlines, and those that they arm and are due as well.
-  /// Returns whether any ran.
-  bool run_due();
+  /// Runs all callbacks with a deadline of at most `now_ns`, in the order of their deadlines, also those that they arm. The
+  /// caller says what time it is, so that it can look first at what will run.
+  void run_due(uint64_t now_ns);
 
  private:
   const Clock& clock_;

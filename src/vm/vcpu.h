@@ -82,8 +82,10 @@ class Vcpu {
   /// Makes the current or the next run(RunMode::free) return Interrupted soon. Any thread, async-signal-safe.
   virtual void kick() = 0;
 
-  /// At a consistent point only.
+  /// At a consistent point: the whole state. At a DeviceAccess it may be read too, to look at the instruction: general registers
+  /// and RIP are then as the engine has them in the middle of it.
   virtual Result<CpuState> state() = 0;
+  /// At a consistent point only.
   virtual Status set_state(const CpuState& state) = 0;
   /// General registers, rip and rflags of the last exit: cheap. Other fields are not filled.
   virtual const CpuState& quick_registers() = 0;

@@ -1,0 +1,165 @@
+// The consistent-point half of Replayer: what enters the guest, where, and what is compared there.
+#include "base/check.h"
+#include "replay/replayer.h"
+#include "trace/event_text.h"
+#include "vm/instruction.h"
+
+namespace dejavm::replay {
+
+using vm::SessionStop;
+
+namespace {
+
+constexpr uint64_t kResumeFlag = 1u << 16;  // RF: set by the host's breakpoints, never by a matched guest state of its own
+
+template <typename... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+
+std::string digest_text(uint64_t cpu, uint64_t ram) { return fmt::format("cpu {:016x} ram {:016x}", cpu, ram); }
+
+}  // namespace
+
+Status Replayer::apply(const trace::Event& event) {
+  TRY(std::visit(
+      Overloaded{
+          [&](const trace::InterruptEvent& e) { return apply_interrupt(e.vector); },
+          [&](const trace::NmiEvent&) { return vcpu_.nmi(); },
+          [&](const trace::MemoryWriteEvent& e) { return memory_.write_backing(e.offset, e.bytes, vm::Writer::replay); },
+          [&](const trace::MemoryMapEvent& e) {
+            devices_ = e.devices;
+            return memory_.set_map(e.memory);
+          },
+          [&](const trace::CpuStateEvent& e) { return vcpu_.set_state(*e.cpu); },
+          [&](const trace::ResetEvent&) { return vcpu_.set_state(vm::reset_state()); },
+          [](const auto&) -> Status { return {}; },
+      },
+      event.body));
+  if (ended_) return {};
+  return take();
+}
+
+Status Replayer::apply_interrupt(uint8_t vector) {
+  TRY_ASSIGN(bool open, vcpu_.can_interrupt());
+  if (open) return vcpu_.interrupt(vector);
+  return diverge(Divergence::Kind::access, expectation(),
+                 "the guest cannot take an interrupt here (IF=0, or right after STI or MOV SS)");
+}
+
+Result<bool> Replayer::at_place(const trace::Where& where) {
+  switch (where.placement) {
+    case trace::Placement::boundary:
+      return true;
+    case trace::Placement::window:
+      return vcpu_.can_interrupt();
+    case trace::Placement::steps:
+      return steps_ == where.steps;
+    case trace::Placement::state:
+      return matches(*where.state);
+  }
+  return true;
+}
+
+Result<bool> Replayer::matches(const trace::MatchedState& state) {
+  const vm::CpuState& quick = vcpu_.quick_registers();
+  if (quick.rip != state.cpu.rip || quick.gpr != state.cpu.gpr) return false;
+  TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
+  if (undelivered) return false;
+  TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
+  vm::CpuState wanted = state.cpu;
+  cpu.rflags &= ~kResumeFlag;
+  wanted.rflags &= ~kResumeFlag;
+  if (cpu != wanted) return false;
+  TRY_ASSIGN(uint64_t ram, tracker_->refresh());
+  return ram == state.ram_digest;
+}
+
+/// Runs towards a place that has no event of its own. Returns after each exit; the caller looks whether it is the place.
+Status Replayer::approach(const trace::Where& where, bool stepping) {
+  const vm::VcpuCapabilities& can = vcpu_.capabilities();
+  bool free = !stepping && ((where.placement == trace::Placement::window && can.exact_window) ||
+                            (where.placement == trace::Placement::state && can.hardware_breakpoints));
+  bool window = free && where.placement == trace::Placement::window;
+  if (window) vcpu_.request_window(true);
+  if (free && where.placement == trace::Placement::state) {
+    vm::GuestVirt at{where.state->cpu.linear_rip()};
+    TRY(arm_breakpoints(&at));
+  }
+  auto exit = run_watched(free ? vm::RunMode::free : vm::RunMode::step);
+  if (window) vcpu_.request_window(false);
+  TRY(arm_breakpoints(nullptr));
+  if (!exit) return tl::make_unexpected(exit.error());
+  if (ended_) return {};
+  bool an_event = !std::holds_alternative<vm::Stepped>(*exit) && !std::holds_alternative<vm::BreakpointHit>(*exit) &&
+                  !std::holds_alternative<vm::WindowOpen>(*exit) && !std::holds_alternative<vm::Interrupted>(*exit);
+  if (an_event) {
+    return diverge(Divergence::Kind::access, expectation(),
+                   "the guest went on to its next device access, HLT or fault before this point");
+  }
+  TRY(check_exit(*exit));
+  if (stepping && !stop_ && !std::holds_alternative<vm::Interrupted>(*exit)) stop_with({.kind = SessionStop::Kind::step});
+  return {};
+}
+
+Status Replayer::arm_breakpoints(const vm::GuestVirt* extra) {
+  if (extra == nullptr && !armed_extra_ && user_breakpoints_.empty()) return vcpu_.set_breakpoints({});
+  std::vector<vm::GuestVirt> all = user_breakpoints_;
+  armed_extra_.reset();
+  if (extra != nullptr) {
+    all.push_back(*extra);
+    armed_extra_ = *extra;
+  }
+  return vcpu_.set_breakpoints(all);
+}
+
+Status Replayer::compare_digest(const trace::DigestEvent& digest) {
+  TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
+  TRY_ASSIGN(uint64_t ram, tracker_->refresh());
+  uint64_t cpu_hash = vm::hash(cpu);
+  if (cpu_hash == digest.cpu_hash && ram == digest.ram_digest) return {};
+  std::vector<uint64_t> pages;
+  for (auto [page, hash] : digest.pages) {
+    if (page < memory_.ram_size() / vm::kPageSize && tracker_->page(page) != hash) pages.push_back(page);
+  }
+  return diverge(Divergence::Kind::state, digest_text(digest.cpu_hash, digest.ram_digest), digest_text(cpu_hash, ram),
+                 pages);
+}
+
+Status Replayer::compare_end(const trace::End& end) {
+  TRY_ASSIGN(uint64_t ram, tracker_->refresh());
+  uint64_t cpu_hash = end.cpu_hash;
+  if (!end.cpu_is_dead) {
+    TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
+    cpu_hash = vm::hash(cpu);
+  }
+  if (ram == end.ram_digest && cpu_hash == end.cpu_hash) return {};
+  return diverge(Divergence::Kind::state, digest_text(end.cpu_hash, end.ram_digest), digest_text(cpu_hash, ram));
+}
+
+/// The events are used up: go to where the recording ended and compare.
+Status Replayer::finish(bool stepping) {
+  const trace::End* end = reader_.end();
+  TRY(complete_instruction());
+  if (ended_) return {};
+  if (end != nullptr && end->cpu_is_dead) {
+    waker_->set_deadline(give_up_at_ns_);
+    auto exit = vcpu_.run(vm::RunMode::free);
+    if (exit && std::holds_alternative<vm::Interrupted>(*exit) && clock_.now_ns() < give_up_at_ns_) return check_exit(*exit);
+    if (exit && !std::holds_alternative<vm::Shutdown>(*exit)) {
+      return diverge(Divergence::Kind::access, "the CPU stops for good (" + end->reason + ")", "the guest runs on");
+    }
+  } else if (end != nullptr && end->where.placement == trace::Placement::state) {
+    TRY_ASSIGN(bool there, at_place(end->where));
+    if (!there) return approach(end->where, stepping);
+  }
+  if (end != nullptr) TRY(compare_end(*end));
+  finished_ = true;
+  if (ended_) return {};
+  std::string reason = end != nullptr ? end->reason : "the recording was cut off here";
+  ended_ = SessionStop{.kind = SessionStop::Kind::ended, .reason = std::move(reason)};
+  stop_ = ended_;
+  return {};
+}
+
+}  // namespace dejavm::replay

@@ -1,0 +1,324 @@
+#include "replay/replayer.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "trace/event_text.h"
+#include "vm/instruction.h"
+
+namespace dejavm::replay {
+
+using vm::SessionStop;
+
+namespace {
+
+constexpr size_t kMaxReports = 100;
+constexpr uint64_t kRecent = 8;
+constexpr uint64_t kSlowdown = 200;  // how much longer than at its recording an event may take
+
+template <typename... F>
+struct Overloaded : F... {
+  using F::operator()...;
+};
+
+/// One line about what the guest did.
+std::string describe_exit(const vm::Exit& exit, const std::vector<vm::DeviceRegion>& devices) {
+  return std::visit(
+      Overloaded{
+          [&](const vm::DeviceAccess& e) {
+            std::optional<uint64_t> rip;
+            if (e.instruction) rip = e.instruction->value;
+            std::string text = trace::describe(trace::EventBody{trace::AccessEvent{e.access, false, rip}}, devices);
+            return e.access.is_write() ? text : fmt::format("{} (a read; its value would come from the trace)", text);
+          },
+          [](const vm::MsrAccess& e) {
+            return fmt::format("{} of {:#x}{}", e.write ? "wrmsr" : "rdmsr", e.index,
+                               e.write ? fmt::format(" <- {:#x}", e.value) : "");
+          },
+          [](const vm::Halted&) { return std::string("halt"); },
+          [](const vm::Shutdown&) { return std::string("triple fault"); },
+          [](const auto&) { return std::string("the guest runs on"); },
+      },
+      exit);
+}
+
+}  // namespace
+
+Result<vm::GuestMemory> load_memory(const trace::Reader& reader, std::optional<size_t> from_keyframe) {
+  const trace::Description& d = reader.description();
+  TRY_ASSIGN(vm::GuestMemory memory, vm::GuestMemory::create(d.ram_size, d.rom_size));
+  TRY(memory.set_map(d.memory));
+  TRY(reader.load_initial_memory(memory));
+  if (from_keyframe) {
+    TRY_ASSIGN(trace::Keyframe keyframe, reader.read_keyframe(*from_keyframe));
+    TRY(reader.load_keyframe_memory(*from_keyframe, memory));
+    TRY(memory.set_map(keyframe.memory));
+  }
+  return memory;
+}
+
+Replayer::Replayer(const trace::Reader& reader, vm::Vcpu& vcpu, vm::GuestMemory& memory, const Clock& clock,
+                   ReplayOptions options)
+    : reader_(reader),
+      vcpu_(vcpu),
+      memory_(memory),
+      clock_(clock),
+      options_(options),
+      cursor_(reader),
+      devices_(reader.description().devices) {}
+
+Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, vm::Vcpu& vcpu, vm::GuestMemory& memory,
+                                                   const Clock& clock, ReplayOptions options) {
+  std::unique_ptr<Replayer> replayer(new Replayer(reader, vcpu, memory, clock, options));
+  TRY_ASSIGN(replayer->waker_, Waker::create(clock, [&vcpu] { vcpu.kick(); }));
+  vm::CpuState cpu = reader.description().cpu;
+  if (options.from_keyframe) {
+    TRY_ASSIGN(trace::Keyframe keyframe, reader.read_keyframe(*options.from_keyframe));
+    cpu = keyframe.cpu;
+    replayer->devices_ = keyframe.devices;
+    TRY(replayer->cursor_.seek(keyframe.after_event));
+  }
+  TRY(vcpu.set_state(cpu));
+  replayer->tracker_.emplace(vcpu, memory);
+  TRY_ASSIGN(replayer->next_, replayer->cursor_.peek());
+  return replayer;
+}
+
+Result<SessionStop> Replayer::resume(vm::ResumeFor what) {
+  if (ended_) return *ended_;
+  stop_.reset();
+  give_up_at_ns_ = clock_.now_ns() + patience();
+  while (!stop_) {
+    if (position_reached()) {
+      TRY(complete_instruction());
+      if (!stop_) stop_with({.kind = SessionStop::Kind::position});
+      break;
+    }
+    TRY(advance(what != vm::ResumeFor::go));
+  }
+  waker_->set_deadline(std::nullopt);
+  if (stop_->kind != SessionStop::Kind::diverged) TRY(complete_instruction());
+  if (ended_) return *ended_;
+  return *stop_;
+}
+
+void Replayer::interrupt() {
+  interrupt_wanted_.store(true);
+  waker_->demand();
+}
+
+Status Replayer::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
+  user_breakpoints_ = addresses;
+  return arm_breakpoints(nullptr);
+}
+
+bool Replayer::position_reached() {
+  if (!options_.until) return false;
+  const Position& until = *options_.until;
+  return last_event() > until.event || (last_event() == until.event && steps_ >= until.steps);
+}
+
+void Replayer::stop_with(SessionStop stop) {
+  if (!stop_) stop_ = std::move(stop);
+}
+
+/// Takes the next event, or runs the guest towards it.
+Status Replayer::advance(bool stepping) {
+  if (next_ == nullptr) return finish(stepping);
+  const trace::EventBody& body = next_->body;
+  if (!trace::is_numbered(body)) {
+    if (const auto* digest = std::get_if<trace::DigestEvent>(&body)) {
+      TRY(complete_instruction());
+      if (!ended_) TRY(compare_digest(*digest));
+    }
+    return take();
+  }
+  const auto* reset = std::get_if<trace::ResetEvent>(&body);
+  const trace::Where* where = trace::where_of(body);
+  bool placed =
+      where != nullptr || (reset != nullptr && !reset->triple_fault) || std::holds_alternative<trace::CpuStateEvent>(body);
+  if (!placed) return run_guest(stepping);
+  TRY(complete_instruction());
+  if (stop_) return {};
+  if (where != nullptr) {
+    TRY_ASSIGN(bool there, at_place(*where));
+    if (!there) return approach(*where, stepping);
+  }
+  return apply(*next_);
+}
+
+Status Replayer::take() {
+  bool numbered = trace::is_numbered(next_->body);
+  if (numbered) {
+    last_time_us_ = next_->time_us;
+    steps_ = 0;
+  }
+  TRY(cursor_.next());
+  TRY_ASSIGN(next_, cursor_.peek());
+  if (numbered) give_up_at_ns_ = clock_.now_ns() + patience();
+  return {};
+}
+
+uint64_t Replayer::patience() {
+  uint64_t gap_us = next_ != nullptr && next_->time_us > last_time_us_ ? next_->time_us - last_time_us_ : 0;
+  return options_.patience_ns + std::min<uint64_t>(gap_us, 3'600'000'000) * 1000 * kSlowdown;
+}
+
+// ---- Running
+
+/// Runs until the next event that the guest makes, and checks it.
+Status Replayer::run_guest(bool stepping) {
+  bool counting = options_.until && last_event() == options_.until->event;
+  bool single = stepping || counting;
+  TRY_ASSIGN(vm::Exit exit, run_watched(single ? vm::RunMode::step : vm::RunMode::free));
+  TRY(check_exit(exit));
+  if (!single || stop_ || std::holds_alternative<vm::Interrupted>(exit)) return {};
+  TRY(complete_instruction());
+  if (stepping) stop_with({.kind = SessionStop::Kind::step});
+  return {};
+}
+
+/// Runs, and sees to it that a guest that never exits is noticed.
+Result<vm::Exit> Replayer::run_watched(vm::RunMode mode) {
+  waker_->set_deadline(give_up_at_ns_);
+  in_instruction_ = false;
+  auto exit = vcpu_.run(mode);
+  if (exit) return exit;
+  Error error = exit.error();
+  TRY(diverge(Divergence::Kind::access, expectation(), error.what));
+  return vm::Exit{vm::Interrupted{}};
+}
+
+Status Replayer::check_exit(const vm::Exit& exit) {
+  if (ended_) return {};
+  auto unexpected = [&] { return diverge(Divergence::Kind::access, expectation(), describe_exit(exit, devices_)); };
+  return std::visit(Overloaded{
+                        [&](const vm::DeviceAccess& access) { return check_access(access); },
+                        [&](const vm::MsrAccess& access) { return check_msr(access); },
+                        [&](const vm::Halted&) -> Status {
+                          in_instruction_ = false;
+                          if (next_ == nullptr || !std::holds_alternative<trace::HaltEvent>(next_->body))
+                            return unexpected();
+                          return take();
+                        },
+                        [&](const vm::Shutdown&) -> Status {
+                          in_instruction_ = false;
+                          const auto* reset = next_ != nullptr ? std::get_if<trace::ResetEvent>(&next_->body) : nullptr;
+                          if (reset == nullptr || !reset->triple_fault) return unexpected();
+                          return apply(*next_);
+                        },
+                        [&](const vm::BreakpointHit& hit) -> Status {
+                          in_instruction_ = false;
+                          if (std::count(user_breakpoints_.begin(), user_breakpoints_.end(), hit.at) > 0) {
+                            stop_with({.kind = SessionStop::Kind::breakpoint});
+                          }
+                          return {};
+                        },
+                        [&](const vm::Interrupted&) -> Status {
+                          in_instruction_ = false;
+                          TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
+                          if (interrupt_wanted_.load() && !undelivered) {
+                            interrupt_wanted_.store(false);
+                            waker_->rearm();
+                            stop_with({.kind = SessionStop::Kind::interrupted});
+                          } else if (clock_.now_ns() >= give_up_at_ns_) {
+                            return diverge(Divergence::Kind::access, expectation(),
+                                           "the guest runs on and this event does not come");
+                          }
+                          return {};
+                        },
+                        [&](const vm::Completed&) -> Status {
+                          in_instruction_ = false;
+                          return {};
+                        },
+                        [&](const vm::Stepped&) -> Status {
+                          in_instruction_ = false;
+                          ++steps_;
+                          return {};
+                        },
+                        [&](const vm::WindowOpen&) -> Status {
+                          in_instruction_ = false;
+                          return {};
+                        },
+                    },
+                    exit);
+}
+
+Status Replayer::check_access(const vm::DeviceAccess& exit) {
+  const auto* event = next_ != nullptr ? std::get_if<trace::AccessEvent>(&next_->body) : nullptr;
+  vm::Access found = exit.access;
+  if (event != nullptr && !found.is_write()) found.value = event->access.value;
+  if (event == nullptr || found != event->access) {
+    return diverge(Divergence::Kind::access, expectation(), describe_exit(exit, devices_));
+  }
+  vm::SeenAccess seen{event->access, cursor_.next_number(), event->instruction};
+  if (!found.is_write()) vcpu_.reply(event->access.value);
+  in_instruction_ = true;
+  TRY(take());
+  history_.note(seen);
+  if (const vm::AccessBreak* hit = breaks_.check(seen, devices_)) {
+    stop_with({.kind = SessionStop::Kind::device, .seen = seen, .break_id = hit->id});
+  }
+  return {};
+}
+
+Status Replayer::check_msr(const vm::MsrAccess& exit) {
+  const auto* event = next_ != nullptr ? std::get_if<trace::CpuReadEvent>(&next_->body) : nullptr;
+  if (event == nullptr || event->msr != exit.index || event->write != exit.write ||
+      (exit.write && event->value != exit.value)) {
+    return diverge(Divergence::Kind::access, expectation(), describe_exit(exit, devices_));
+  }
+  if (event->fault) {
+    vcpu_.reply_fault();
+  } else {
+    vcpu_.reply(event->value);
+  }
+  in_instruction_ = true;
+  return take();
+}
+
+Status Replayer::complete_instruction() {
+  while (in_instruction_ && !ended_) {
+    TRY_ASSIGN(vm::Exit exit, vcpu_.run(vm::RunMode::complete));
+    TRY(check_exit(exit));
+  }
+  return {};
+}
+
+// ---- Divergence
+
+std::string Replayer::expectation() {
+  return next_ == nullptr ? "the end of the recording" : trace::describe(next_->body, devices_);
+}
+
+std::vector<std::string> Replayer::recent_events() {
+  std::vector<std::string> lines;
+  uint64_t end = cursor_.next_number();
+  trace::EventCursor past(reader_);
+  uint64_t number = end - std::min(end, kRecent);
+  if (!past.seek(number)) return lines;
+  while (number < end) {
+    auto event = past.next();
+    if (!event || *event == nullptr) break;
+    if (!trace::is_numbered((*event)->body)) continue;
+    lines.push_back(fmt::format("{} {}", number++, trace::describe((*event)->body, devices_)));
+  }
+  return lines;
+}
+
+Status Replayer::diverge(Divergence::Kind kind, std::string expected, std::string actual, std::vector<uint64_t> pages) {
+  ++divergence_count_;
+  uint64_t number = cursor_.next_number();
+  if (kind == Divergence::Kind::state && number > 0) --number;
+  if (divergences_.size() < kMaxReports) {
+    Divergence report{kind, number, std::move(expected), std::move(actual), {}, recent_events(), std::move(pages)};
+    if (auto cpu = vcpu_.state()) report.registers = vm::describe(*cpu);
+    divergences_.push_back(std::move(report));
+  }
+  if (kind == Divergence::Kind::state && options_.keep_going) return {};
+  ended_ = SessionStop{.kind = SessionStop::Kind::diverged, .reason = describe(divergences_.back())};
+  stop_ = ended_;
+  return {};
+}
+
+}  // namespace dejavm::replay

@@ -1,0 +1,128 @@
+// Replays a trace: a vCPU, RAM and the events. No device exists here.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/waker.h"
+#include "replay/divergence.h"
+#include "trace/reader.h"
+#include "vm/session.h"
+#include "vm/state_tracker.h"
+
+namespace dejavm::replay {
+
+/// A position: `steps` steps after event `event`; (-1, 0) is the start (docs/determinism.md).
+struct Position {
+  int64_t event = -1;
+  uint64_t steps = 0;
+  bool operator==(const Position&) const = default;
+};
+
+struct ReplayOptions {
+  bool keep_going = false;        ///< a state divergence does not stop the replay
+  std::optional<Position> until;  ///< stop there
+  std::optional<size_t> from_keyframe;
+  /// An event that has not come after this time, plus a multiple of what it took when it was recorded, never comes.
+  uint64_t patience_ns = 30'000'000'000;
+};
+
+/// Guest memory of the trace's sizes with its initial contents and map.
+Result<vm::GuestMemory> load_memory(const trace::Reader& reader, std::optional<size_t> from_keyframe = std::nullopt);
+
+/// Feeds a vCPU what a trace says and checks all that it does. Borrows everything; one thread, but for interrupt().
+/// Invariant: an event is taken from the cursor only when it has been applied or has matched.
+class Replayer final : public vm::Session {
+ public:
+  /// `memory` comes from load_memory(); sets the vCPU's state.
+  static Result<std::unique_ptr<Replayer>> create(const trace::Reader& reader, vm::Vcpu& vcpu, vm::GuestMemory& memory,
+                                                  const Clock& clock, ReplayOptions options);
+
+  Result<vm::SessionStop> resume(vm::ResumeFor what) override;
+  void interrupt() override;
+  Status set_breakpoints(const std::vector<vm::GuestVirt>& addresses) override;
+  vm::Vcpu& vcpu() override { return vcpu_; }
+  vm::GuestMemory& memory() override { return memory_; }
+  const std::vector<vm::DeviceRegion>& devices() const override { return devices_; }
+  vm::AccessBreaks& breaks() override { return breaks_; }
+  const vm::AccessHistory& history() const override { return history_; }
+  int64_t last_event() const override { return static_cast<int64_t>(cursor_.next_number()) - 1; }
+  std::string why_read_only() const override { return "a replay repeats its recording and cannot be changed"; }
+
+  /// Runs to a position (at or after the current one) instead of to the end.
+  void set_until(std::optional<Position> until) { options_.until = until; }
+  /// Steps since the last event.
+  uint64_t steps() const { return steps_; }
+
+  /// True once the end of the trace was reached, with or without divergences before.
+  bool finished() const { return finished_; }
+  const std::vector<Divergence>& divergences() const { return divergences_; }
+  uint64_t divergence_count() const { return divergence_count_; }
+  /// The digest of RAM as it is now. At a stop.
+  Result<uint64_t> ram_digest() { return tracker_->refresh(); }
+
+ private:
+  Replayer(const trace::Reader& reader, vm::Vcpu& vcpu, vm::GuestMemory& memory, const Clock& clock, ReplayOptions options);
+
+  Status advance(bool stepping);
+  Status finish(bool stepping);
+  bool position_reached();
+
+  Status run_guest(bool stepping);
+  Result<vm::Exit> run_watched(vm::RunMode mode);
+  Status check_exit(const vm::Exit& exit);
+  Status check_access(const vm::DeviceAccess& exit);
+  Status check_msr(const vm::MsrAccess& exit);
+  Status complete_instruction();
+
+  Status apply(const trace::Event& event);
+  Status apply_interrupt(uint8_t vector);
+  Status compare_digest(const trace::DigestEvent& digest);
+  Status compare_end(const trace::End& end);
+  Status take();
+
+  Result<bool> at_place(const trace::Where& where);
+  Result<bool> matches(const trace::MatchedState& state);
+  Status approach(const trace::Where& where, bool stepping);
+  Status arm_breakpoints(const vm::GuestVirt* extra);
+
+  /// Records the divergence; access divergences stop for good.
+  Status diverge(Divergence::Kind kind, std::string expected, std::string actual, std::vector<uint64_t> pages = {});
+  std::string expectation();
+  std::vector<std::string> recent_events();
+  void stop_with(vm::SessionStop stop);
+  uint64_t patience();
+
+  const trace::Reader& reader_;
+  vm::Vcpu& vcpu_;
+  vm::GuestMemory& memory_;
+  const Clock& clock_;
+  ReplayOptions options_;
+  std::unique_ptr<Waker> waker_;
+  trace::EventCursor cursor_;
+  std::optional<vm::StateTracker> tracker_;
+  vm::AccessBreaks breaks_;
+  vm::AccessHistory history_;
+  std::vector<vm::DeviceRegion> devices_;
+  std::vector<vm::GuestVirt> user_breakpoints_;
+  std::optional<vm::GuestVirt> armed_extra_;  // the breakpoint of a state search, while it is set
+
+  const trace::Event* next_ = nullptr;  // what cursor_ will give; null at the end
+  bool in_instruction_ = false;
+  uint64_t steps_ = 0;  // single steps since the last numbered event
+  uint64_t last_time_us_ = 0;
+  uint64_t give_up_at_ns_ = 0;
+  bool finished_ = false;
+  std::vector<Divergence> divergences_;  // at most kMaxReports are kept
+  uint64_t divergence_count_ = 0;
+  std::optional<vm::SessionStop> stop_;
+  std::optional<vm::SessionStop> ended_;
+  std::atomic<bool> interrupt_wanted_{false};
+};
+
+}  // namespace dejavm::replay

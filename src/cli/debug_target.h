@@ -1,0 +1,64 @@
+// Adapts a session (a live guest or a replay) to the gdb stub.
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <set>
+#include <string>
+
+#include "cli/monitor.h"
+#include "gdbstub/target.h"
+#include "vm/session.h"
+
+namespace dejavm::cli {
+
+class DebugTarget final : public gdb::Target {
+ public:
+  explicit DebugTarget(vm::Session& session, const trace::Reader* reader = nullptr)
+      : session_(session), monitor_(session, reader) {}
+
+  Result<vm::CpuState> registers() override { return session_.vcpu().state(); }
+  Status set_registers(const vm::CpuState& state) override;
+  size_t read_virtual(vm::GuestVirt addr, MutableByteSpan to) override;
+  size_t read_physical(vm::GuestPhys addr, MutableByteSpan to) override;
+  Status write_virtual(vm::GuestVirt addr, ByteSpan from) override;
+  Status write_physical(vm::GuestPhys addr, ByteSpan from) override;
+  Result<gdb::Stop> resume(gdb::ResumeKind kind) override;
+  void interrupt() override { session_.interrupt(); }
+  Status insert_breakpoint(vm::GuestVirt addr) override;
+  Status remove_breakpoint(vm::GuestVirt addr) override;
+  Status insert_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) override;
+  Status remove_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) override;
+  std::string monitor(std::string_view command) override { return monitor_.execute(command); }
+  void detach() override;
+  void kill() override { killed_ = true; }
+
+  bool killed() const { return killed_; }
+  /// How the session ended, once it has.
+  const std::optional<vm::SessionStop>& end() const { return end_; }
+
+ private:
+  /// A watch on a device is an access break; one on RAM is looked after step by step.
+  struct Watch {
+    gdb::WatchKind kind;
+    vm::GuestVirt addr;
+    uint64_t length;
+    unsigned break_id = 0;  // 0: RAM
+    Bytes before;           // RAM: the contents when the guest was resumed
+  };
+
+  size_t read_device(vm::GuestPhys addr, MutableByteSpan to) const;
+  Status apply_breakpoints();
+  Result<gdb::Stop> convert(const vm::SessionStop& stop);
+  Result<gdb::Stop> walk_until_memory_changes();
+  bool watches_memory() const;
+
+  vm::Session& session_;
+  Monitor monitor_;
+  std::set<uint64_t> breakpoints_;
+  std::list<Watch> watches_;
+  std::optional<vm::SessionStop> end_;
+  bool killed_ = false;
+};
+
+}  // namespace dejavm::cli

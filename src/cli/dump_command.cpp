@@ -1,0 +1,111 @@
+// dejavm dump: the events of a trace.
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/event_filter.h"
+#include "cli/messages.h"
+#include "trace/event_text.h"
+
+namespace dejavm::cli {
+namespace {
+
+nlohmann::json to_json(const ListedEvent& listed) {
+  nlohmann::json json = {{"kind", trace::kind_name(listed.event.body)}, {"time_us", listed.event.time_us}};
+  if (listed.number) json["event"] = *listed.number;
+  if (const auto* e = std::get_if<trace::AccessEvent>(&listed.event.body)) {
+    const vm::DeviceRegion* region = vm::find_region(listed.devices, e->access.space, e->access.addr);
+    json["space"] = e->access.space == vm::Space::pio ? "pio" : "mmio";
+    json["direction"] = e->access.is_write() ? "write" : "read";
+    json["addr"] = e->access.addr;
+    json["size"] = e->access.size;
+    json["value"] = e->access.value;
+    json["joins_previous"] = e->joins_previous;
+    if (e->instruction) json["instruction"] = *e->instruction;
+    if (region != nullptr)
+      json.update({{"device", region->device}, {"offset", e->access.addr - region->base + region->offset}});
+    return json;
+  }
+  if (const trace::Where* where = trace::where_of(listed.event.body))
+    json["placement"] = trace::placement_name(where->placement);
+  if (const auto* e = std::get_if<trace::InterruptEvent>(&listed.event.body)) json["vector"] = e->vector;
+  if (const auto* e = std::get_if<trace::MemoryWriteEvent>(&listed.event.body)) {
+    json.update({{"offset", e->offset}, {"bytes", to_hex(e->bytes)}});
+  }
+  json["text"] = trace::describe(listed.event.body, listed.devices);
+  return json;
+}
+
+std::string to_text(const ListedEvent& listed) {
+  std::string number = listed.number ? std::to_string(*listed.number) : "-";
+  return fmt::format("{:>9} {:>12.6f} {}\n", number, static_cast<double>(listed.event.time_us) / 1e6,
+                     trace::describe(listed.event.body, listed.devices));
+}
+
+Status print_events(const trace::Reader& reader, const EventFilter& filter, bool json) {
+  bool first = true;
+  if (json) fmt::print("{{\"events\":[");
+  Status status = for_each_event(reader, filter, [&](const ListedEvent& listed) {
+    if (json) {
+      fmt::print("{}\n{}", first ? "" : ",", to_json(listed).dump());
+    } else {
+      fmt::print("{}", to_text(listed));
+    }
+    first = false;
+    return true;
+  });
+  if (json) fmt::print("\n]}}\n");
+  return status;
+}
+
+}  // namespace
+
+Result<int> dump_command(const Words& words) {
+  // The device names that a filter may use stand in the trace, so the file is looked for first.
+  std::string file, format = "text";
+  bool json = false, help = false;
+  std::vector<vm::DeviceRegion> devices;
+  std::unique_ptr<trace::Reader> reader;
+  for (const std::string& word : words) {
+    if (word.starts_with('-') || reader != nullptr) continue;
+    auto opened = trace::Reader::open(word);
+    if (opened) reader = std::move(*opened);
+  }
+  if (reader != nullptr) {
+    devices = reader->description().devices;
+    EventFilter everything;
+    TRY(for_each_event(*reader, everything, [&](const ListedEvent& listed) {
+      const auto* map = std::get_if<trace::MemoryMapEvent>(&listed.event.body);
+      if (map != nullptr) devices.insert(devices.end(), map->devices.begin(), map->devices.end());
+      return true;
+    }));
+  }
+  EventFilter filter;
+  std::vector<Option> options = filter.options(devices);
+  options.push_back({"format", "text|json", "how to print (default text)", set_text(format)});
+  options.push_back({"json", "", "the same as --format json", set_flag(json)});
+  options.push_back({"help", "", "this text", set_flag(help)});
+  TRY(parse_options(words, options, [&](std::string_view word) -> Status {
+    if (!file.empty()) return fail_usage(fmt::format("one trace at a time: {} or {}?", file, word));
+    file = word;
+    return {};
+  }));
+  if (help) {
+    fmt::print(
+        "Usage: dejavm dump FILE [filters]\nPrints the events of a trace.\n\n{}\nExample:\n  dejavm dump guest.dvt --device "
+        "edu --write --from 100\n",
+        help_text(options));
+    return kDone;
+  }
+  if (format != "text" && format != "json")
+    return fail_usage(fmt::format("--format {} is not supported", format), "Use text or json.");
+  if (file.empty()) return fail_usage("dump wants a trace", "For example: dejavm dump guest.dvt --device edu");
+  if (reader == nullptr) {
+    TRY_ASSIGN(reader, trace::Reader::open(file));
+  }
+  TRY(print_events(*reader, filter, json || format == "json"));
+  if (reader->damage().empty()) return kDone;
+  say(fmt::format("{}: {}", file, reader->damage()));
+  return kDamaged;
+}
+
+}  // namespace dejavm::cli

@@ -1,0 +1,49 @@
+// Which events a user wants to see: the filters of cli (docs), for dump and the shell.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/command_line.h"
+#include "trace/reader.h"
+#include "vm/access_filter.h"
+
+namespace dejavm::cli {
+
+/// The parsed filters of one command. Everything that is given must hold.
+class EventFilter {
+ public:
+  /// The options (--device, --gpa, --port, --read, ...); they change this filter when parsed. `devices` resolves names.
+  std::vector<Option> options(const std::vector<vm::DeviceRegion>& devices);
+
+  bool matches(const trace::EventBody& body, const std::vector<vm::DeviceRegion>& devices) const;
+  /// Event numbers outside [from, to] are not asked for.
+  uint64_t from() const { return from_; }
+  uint64_t to() const { return to_; }
+
+ private:
+  bool about_accesses() const;
+
+  vm::AccessFilter access_;
+  std::set<std::string> kinds_;
+  uint64_t from_ = 0;
+  uint64_t to_ = UINT64_MAX;
+};
+
+/// An event as the walk below shows it.
+struct ListedEvent {
+  const trace::Event& event;
+  std::optional<uint64_t> number;  ///< none for digests, keyframes, annotations
+  const std::vector<vm::DeviceRegion>& devices;
+};
+
+/// Walks the events of a trace that match, in order; `visit` returns false to end. The device table follows the trace.
+Status for_each_event(const trace::Reader& reader, const EventFilter& filter,
+                      const std::function<bool(const ListedEvent&)>& visit);
+
+}  // namespace dejavm::cli

@@ -1,0 +1,209 @@
+// dejavm run and dejavm record: one guest on its devices, with or without a recording.
+#include <sys/utsname.h>
+
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/parse.h"
+#include "cli/commands.h"
+#include "cli/debug_target.h"
+#include "cli/engine.h"
+#include "cli/messages.h"
+#include "cli/output.h"
+#include "cli/stop_signals.h"
+#include "cli/vm_options.h"
+#include "devices/pc.h"
+#include "gdbstub/server.h"
+#include "record/live_session.h"
+
+namespace dejavm::cli {
+namespace {
+
+constexpr uint64_t kMaxBios = uint64_t{16} << 20;
+
+struct LiveCommand {
+  VmOptions vm;
+  std::string output;  // empty: run, do not record
+  std::optional<uint64_t> max_events, max_seconds, keyframe_seconds;
+  bool json = false, quiet = false, help = false, no_time = false;
+};
+
+std::vector<Option> option_list(LiveCommand& c, bool recording) {
+  std::vector<Option> options = vm_option_list(c.vm);
+  if (recording) {
+    options.push_back({"o", "FILE", "the trace to write", set_text(c.output)});
+    options.push_back({"keyframes", "SECONDS", "writes a keyframe about this often",
+                       set_number(
+                           "--keyframes", [&c](uint64_t n) { c.keyframe_seconds = n; }, 1)});
+    options.push_back({"no-time", "", "does not store when each event came", set_flag(c.no_time)});
+  }
+  options.push_back({"max-events", "N", "ends after N events",
+                     set_number(
+                         "--max-events", [&c](uint64_t n) { c.max_events = n; }, 1)});
+  options.push_back({"max-seconds", "N", "ends after N seconds of guest time",
+                     set_number(
+                         "--max-seconds", [&c](uint64_t n) { c.max_seconds = n; }, 1)});
+  options.push_back({"json", "", "one JSON document on stdout at the end", set_flag(c.json)});
+  options.push_back({"quiet", "", "says nothing but errors", set_flag(c.quiet)});
+  options.push_back({"help", "", "this text", set_flag(c.help)});
+  return options;
+}
+
+Result<LiveCommand> parse(const Words& words, bool recording) {
+  LiveCommand c;
+  TRY(parse_options(words, option_list(c, recording), [&](std::string_view word) -> Status {
+    return fail_usage(fmt::format("'{}' is not an option", word),
+                      "Recording another VMM (-- qemu-system-x86_64 ...) is not supported yet.");
+  }));
+  if (recording && !c.help && c.output.empty())
+    return fail_usage("record wants -o FILE", "For example: dejavm record -o guest.dvt -bios guest.bin");
+  if (c.json && c.vm.serial == "stdio") c.vm.serial = "null";
+  return c;
+}
+
+void print_help(bool recording) {
+  LiveCommand c;
+  fmt::print("Usage: dejavm {} [options]\n{}\n\n{}\nExample:\n  dejavm {} -m 64M -device edu -debugcon stdio\n",
+             recording ? "record -o FILE" : "run",
+             recording ? "Runs a guest and records everything that enters its CPU and RAM." : "Runs a guest.",
+             help_text(option_list(c, recording)), recording ? "record -o bios.dvt" : "run");
+}
+
+std::string host_cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with("model name") && line.find(": ") != std::string::npos) return line.substr(line.find(": ") + 2);
+  }
+  return "unknown";
+}
+
+trace::Description describe_run(const LiveCommand& c, const Words& words, vm::Machine& machine, const vm::CpuModel& model,
+                                const Engine& engine) {
+  trace::Description d;
+  d.tool = version();
+  d.command_line = {"dejavm", "record"};
+  d.command_line.insert(d.command_line.end(), words.begin(), words.end());
+  utsname host{};
+  if (::uname(&host) == 0) d.host = fmt::format("{} {} {}", host.sysname, host.release, host.machine);
+  d.host_cpu = host_cpu_name();
+  d.engine = engine.description();
+  d.start_unix_s = static_cast<uint64_t>(std::time(nullptr));
+  d.machine = "pc";
+  d.cpu_model = model;
+  d.ram_size = machine.memory().ram_size();
+  d.rom_size = machine.memory().rom_size();
+  d.memory = machine.memory().map();
+  d.devices = machine.bus().regions();
+  d.cpu = vm::reset_state();
+  d.replayable_on = {"kvm"};
+  d.replayable_why = "recorded on KVM with the TSC hidden; interrupts at boundaries, windows and matched states";
+  d.has_time = !c.no_time;
+  return d;
+}
+
+Result<std::unique_ptr<devices::Pc>> build_machine(const LiveCommand& c, const Clock& clock, Output& serial,
+                                                   Output& debugcon) {
+  devices::PcConfig config;
+  config.ram_size = c.vm.ram_size;
+  TRY_ASSIGN(config.bios, read_file(c.vm.bios, kMaxBios));
+  config.rtc_start_unix_s = std::time(nullptr);
+  if (!serial.is_null()) config.serial_output = serial.sink();
+  config.debugcon_output = debugcon.sink();
+  if (c.vm.debugcon_port != 0) config.debugcon_ports = {static_cast<uint16_t>(c.vm.debugcon_port)};
+  for (const DeviceOption& device : c.vm.devices) config.devices.push_back({device.name, device.properties});
+  return devices::Pc::create(std::move(config), clock);
+}
+
+struct LiveEnd {
+  vm::SessionStop stop;
+  std::optional<Error> error;  // what ended it before its time
+};
+
+LiveEnd run_to_end(const LiveCommand& c, record::LiveSession& session, gdb::Server* server) {
+  if (server == nullptr) {
+    auto stop = session.resume(vm::ResumeFor::go);
+    if (!stop) return {{}, stop.error()};
+    return {*stop, std::nullopt};
+  }
+  DebugTarget target(session);
+  auto end = server->serve(target, !c.vm.stopped);
+  if (!end) return {{}, end.error()};
+  if (target.end()) return {*target.end(), std::nullopt};
+  std::string reason = end->kind == gdb::ServeEnd::Kind::killed ? "killed by the debugger" : "interrupted by the user";
+  return {{.kind = vm::SessionStop::Kind::ended, .reason = reason}, std::nullopt};
+}
+
+void report(const LiveCommand& c, const LiveEnd& end, const trace::End& sealed, uint64_t events, double seconds) {
+  if (c.json) {
+    nlohmann::json json = {
+        {"events", events}, {"seconds", seconds}, {"reason", end.stop.reason}, {"guest_exit_status", end.stop.exit_status}};
+    if (!c.output.empty()) json.update({{"file", c.output}, {"ram", hash_text(sealed.ram_digest)}});
+    fmt::print("{}\n", json.dump());
+  }
+  if (c.quiet) return;
+  if (c.output.empty()) {
+    say(fmt::format("{}; {} events, {:.1f} s", end.stop.reason, events, seconds));
+  } else {
+    say(fmt::format("{}; recorded {} events to {}, ram {}, {:.1f} s", end.stop.reason, events, c.output,
+                    hash_text(sealed.ram_digest), seconds));
+  }
+}
+
+Result<int> live(const Words& words, bool recording) {
+  TRY_ASSIGN(LiveCommand c, parse(words, recording));
+  if (c.help) {
+    print_help(recording);
+    return kDone;
+  }
+  TRY_ASSIGN(auto signals, StopSignals::create());
+  TRY_ASSIGN(auto serial, Output::open(c.vm.serial, "-serial"));
+  TRY_ASSIGN(auto debugcon, Output::open(c.vm.debugcon, "-debugcon"));
+  MonotonicClock clock;
+  TRY_ASSIGN(auto machine, build_machine(c, clock, *serial, *debugcon));
+  TRY_ASSIGN(Engine engine, Engine::open(c.vm.accel));
+  vm::CpuModel model = vm::dejavm64_v1();
+  TRY_ASSIGN(auto vcpu, engine.create_vcpu(machine->memory(), model));
+  TRY(vcpu->set_state(vm::reset_state()));
+  if (!c.quiet) say("engine: " + engine.description());
+
+  std::unique_ptr<trace::Writer> writer;
+  if (recording) {
+    TRY_ASSIGN(writer, trace::Writer::create(c.output, describe_run(c, words, *machine, model, engine), machine->memory()));
+  }
+  std::optional<gdb::Server> server;
+  if (!c.vm.gdb.empty()) {
+    TRY_ASSIGN(server, gdb::Server::listen(c.vm.gdb));
+    say(fmt::format("gdb: listening on {}{}", server->address(), c.vm.stopped ? "; the guest waits for `continue`" : ""));
+    signals->on_signal([&server] { server->cancel(); });
+  } else if (c.vm.stopped) {
+    return fail_usage("-S waits for a debugger, but none can come", "Add -s or -gdb tcp::PORT.");
+  }
+
+  record::LiveOptions options;
+  options.reboot = !c.vm.no_reboot;
+  options.max_events = c.max_events;
+  if (c.max_seconds) options.max_ns = *c.max_seconds * 1'000'000'000;
+  if (c.keyframe_seconds) options.keyframe_ns = *c.keyframe_seconds * 1'000'000'000;
+  options.input_fd = serial->is_stdio() ? 0 : -1;
+  options.stop_fd = signals->fd();
+  TRY_ASSIGN(auto session, record::LiveSession::create(*machine, *vcpu, model, clock, writer.get(), options));
+
+  TerminalMode terminal(serial->is_stdio());
+  uint64_t start = clock.now_ns();
+  LiveEnd end = run_to_end(c, *session, server ? &*server : nullptr);
+  double seconds = static_cast<double>(clock.now_ns() - start) / 1e9;
+  if (end.error) end.stop.reason = "ended by an error: " + end.error->what.substr(0, end.error->what.find('\n'));
+  auto sealed = session->finish(end.stop.reason, end.error.has_value());
+  report(c, end, sealed ? *sealed : trace::End{}, static_cast<uint64_t>(session->last_event() + 1), seconds);
+  if (end.error) return tl::make_unexpected(*end.error);
+  if (!sealed) return tl::make_unexpected(sealed.error());
+  return kDone;
+}
+
+}  // namespace
+
+Result<int> run_command(const Words& words) { return live(words, false); }
+Result<int> record_command(const Words& words) { return live(words, true); }
+
+}  // namespace dejavm::cli

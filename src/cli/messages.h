@@ -1,0 +1,22 @@
+// What dejavm says to a person: on stderr, plain.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+
+namespace dejavm::cli {
+
+/// "dejavm: TEXT"
+void say(std::string_view text);
+/// "dejavm: error: WHAT" and, on the next line, what to do.
+void say_error(const Error& error);
+int exit_status(const Error& error);
+
+/// 16 hexadecimal digits.
+std::string hash_text(uint64_t hash);
+/// "12.3 MiB"
+std::string size_text(uint64_t bytes);
+
+}  // namespace dejavm::cli

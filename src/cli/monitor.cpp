@@ -1,0 +1,175 @@
+#include "cli/monitor.h"
+
+#include <algorithm>
+
+#include "base/parse.h"
+#include "trace/event_text.h"
+#include "vm/translate.h"
+
+namespace dejavm::cli {
+
+std::string Monitor::help() {
+  return "mmio break PLACE [r|w] [size N] [value V[/MASK]] [count N]   stop on a device access (from the Nth on)\n"
+         "mmio list | mmio delete ID|all                               the breakpoints on device accesses\n"
+         "mmio last [PLACE]                                            the last device access\n"
+         "devices                                                      where each device answers\n"
+         "dma ADDR [COUNT]                                             replay: the last device writes to this memory "
+         "address\n"
+         "where                                                        the position: event and registers\n"
+         "PLACE: edu, edu+0x80, 0xfebc0080, 0xfebc0000-0xfebc0fff, port:0x3f8\n";
+}
+
+const std::vector<std::string>& Monitor::words() {
+  static const std::vector<std::string> kWords = {"mmio", "devices", "dma", "where", "help"};
+  return kWords;
+}
+
+std::string Monitor::execute(std::string_view line) {
+  auto result = dispatch(dejavm::words(line));
+  if (result) return *result;
+  std::string text = "error: " + result.error().what + "\n";
+  if (!result.error().next.empty()) text += result.error().next + "\n";
+  return text;
+}
+
+Result<std::string> Monitor::dispatch(const Arguments& words) {
+  if (words.empty() || words[0] == "help") return help();
+  if (words[0] == "mmio") return mmio(words);
+  if (words[0] == "devices" || words[0] == "regs") return devices();
+  if (words[0] == "dma") return dma(words);
+  if (words[0] == "where") return where();
+  return fail_usage(fmt::format("unknown command '{}'", words[0]), "`help` lists the commands.");
+}
+
+Result<std::string> Monitor::mmio(const Arguments& words) {
+  std::string_view verb = words.size() > 1 ? words[1] : "";
+  if (verb == "break") return mmio_break(words);
+  if (verb == "delete") return mmio_delete(words);
+  if (verb == "last") return mmio_last(words);
+  if (verb == "list" && words.size() == 2) return mmio_list();
+  return fail_usage(fmt::format("mmio: unknown word '{}'", verb),
+                    "mmio break PLACE ..., mmio list, mmio delete ID, mmio last.");
+}
+
+Result<std::string> Monitor::mmio_break(const Arguments& words) {
+  if (words.size() < 3) return fail_usage("mmio break wants a place", "For example: mmio break edu+0x80 w value 0x1.");
+  vm::AccessFilter filter;
+  TRY_ASSIGN(vm::Place place, vm::parse_place(words[2], session_.devices()));
+  filter.places = {place};
+  uint64_t count = 1;
+  for (size_t i = 3; i < words.size(); ++i) {
+    std::string_view word = words[i];
+    if (word == "r" || word == "w") {
+      filter.direction = word == "w" ? vm::Direction::write : vm::Direction::read;
+      continue;
+    }
+    if (word != "size" && word != "value" && word != "count") {
+      return fail_usage(fmt::format("mmio break: unknown word '{}'", word),
+                        "After the place: r, w, size N, value V[/MASK], count N.");
+    }
+    if (i + 1 == words.size()) return fail_usage(fmt::format("mmio break: '{}' wants a number", word));
+    std::string_view argument = words[++i];
+    if (word == "value") {
+      TRY(vm::parse_value(argument, filter));
+      continue;
+    }
+    auto number = parse_u64(argument);
+    if (!number || *number == 0 || (word == "size" && *number > 8)) {
+      return fail_usage(fmt::format("mmio break: {} {} is not possible", word, argument),
+                        "size is 1 to 8, count at least 1.");
+    }
+    if (word == "size") filter.size = static_cast<unsigned>(*number);
+    if (word == "count") count = *number;
+  }
+  std::string text = vm::describe(filter);
+  unsigned id = session_.breaks().add(std::move(filter), count - 1);
+  return fmt::format("mmio breakpoint {}: {}{}\n", id, text, count > 1 ? fmt::format(" count {}", count) : "");
+}
+
+Result<std::string> Monitor::mmio_delete(const Arguments& words) {
+  if (words.size() == 3 && words[2] == "all") {
+    session_.breaks().clear();
+    return "all mmio breakpoints deleted\n";
+  }
+  auto id = words.size() == 3 ? parse_u64(words[2]) : std::nullopt;
+  if (!id || !session_.breaks().remove(static_cast<unsigned>(*id))) {
+    return fail_usage("mmio delete wants the number of a breakpoint, or all", "`mmio list` shows them.");
+  }
+  return fmt::format("mmio breakpoint {} deleted\n", *id);
+}
+
+std::string Monitor::mmio_list() const {
+  std::string text;
+  for (const vm::AccessBreak& one : session_.breaks().list()) {
+    text += fmt::format("{}: {}{}, hit {} time{}\n", one.id, vm::describe(one.filter),
+                        one.skip > 0 ? fmt::format(" count {}", one.skip + 1) : "", one.hits, one.hits == 1 ? "" : "s");
+  }
+  return text.empty() ? "no mmio breakpoints\n" : text;
+}
+
+Result<std::string> Monitor::mmio_last(const Arguments& words) {
+  const vm::SeenAccess* seen = nullptr;
+  if (words.size() > 2) {
+    TRY_ASSIGN(vm::Place place, vm::parse_place(words[2], session_.devices()));
+    seen = session_.history().latest_in(place, session_.devices());
+  } else if (session_.history().latest()) {
+    seen = &*session_.history().latest();
+  }
+  if (seen == nullptr) return "no such access so far\n";
+  return vm::stop_line(*seen, vm::find_region(session_.devices(), seen->access.space, seen->access.addr)) + "\n";
+}
+
+std::string Monitor::devices() const {
+  std::string text;
+  for (const vm::DeviceRegion& region : session_.devices()) {
+    text += fmt::format("{:<16} {} {:#x}-{:#x}{}\n", region.device, region.space == vm::Space::pio ? "port" : "mmio",
+                        region.base, region.base + region.size - 1,
+                        region.offset != 0 ? fmt::format(" (offset {:#x})", region.offset) : "");
+  }
+  return text;
+}
+
+std::string Monitor::where() const {
+  auto cpu = session_.vcpu().state();
+  std::string text = fmt::format("after event {}\n", session_.last_event());
+  if (cpu) text += vm::describe(*cpu);
+  return text;
+}
+
+Result<std::string> Monitor::dma(const Arguments& words) {
+  auto addr = words.size() >= 2 ? parse_u64(words[1]) : std::nullopt;
+  auto count = words.size() >= 3 ? parse_u64(words[2]) : 3;
+  if (!addr || !count || words.size() > 3) {
+    return fail_usage("dma wants an address and perhaps a count",
+                      "For example: dma 0x101040 (a virtual address of the guest).");
+  }
+  if (reader_ == nullptr)
+    return fail_usage("dma looks into a trace", "Record the guest and use it in `dejavm replay` or `dejavm shell`.");
+  TRY_ASSIGN(vm::CpuState cpu, session_.vcpu().state());
+  auto gpa = vm::translate(cpu, session_.memory(), {*addr});
+  const vm::MemoryRange* range = gpa ? session_.memory().find(*gpa) : nullptr;
+  if (range == nullptr) return fail(fmt::format("{:#x} is not memory of the guest now", *addr));
+  uint64_t offset = range->offset + (gpa->value - range->base.value);
+
+  std::vector<std::string> found;
+  std::string last_write = "(none)";
+  trace::EventCursor cursor(*reader_);
+  while (static_cast<int64_t>(cursor.next_number()) <= session_.last_event()) {
+    uint64_t number = cursor.next_number();
+    TRY_ASSIGN(const trace::Event* event, cursor.next());
+    if (event == nullptr) break;
+    if (const auto* access = std::get_if<trace::AccessEvent>(&event->body); access != nullptr && access->access.is_write()) {
+      last_write = fmt::format("{} {}", number, trace::describe(event->body, session_.devices()));
+    }
+    const auto* write = std::get_if<trace::MemoryWriteEvent>(&event->body);
+    if (write == nullptr || offset - write->offset >= write->bytes.size()) continue;
+    found.push_back(fmt::format("event {}: {}, byte {} of it here\n  last device write before it: event {}\n", number,
+                                trace::describe(event->body, session_.devices()), offset - write->offset, last_write));
+  }
+  if (found.empty()) return fmt::format("no device wrote {:#x} so far\n", *addr);
+  std::string text;
+  for (size_t i = found.size() - std::min<size_t>(found.size(), *count); i < found.size(); ++i) text += found[i];
+  return text;
+}
+
+}  // namespace dejavm::cli

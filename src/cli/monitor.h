@@ -1,0 +1,43 @@
+// The words that gdb's `monitor` command and the shell share.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "trace/reader.h"
+#include "vm/session.h"
+
+namespace dejavm::cli {
+
+/// Executes monitor commands on a session. `reader`: the trace of a replay, null for a live guest.
+class Monitor {
+ public:
+  explicit Monitor(vm::Session& session, const trace::Reader* reader = nullptr) : session_(session), reader_(reader) {}
+
+  /// The text to show, lines ending with \n. An unknown command answers with what there is.
+  std::string execute(std::string_view line);
+  bool has_trace() const { return reader_ != nullptr; }
+
+  /// The first words, for completion.
+  static const std::vector<std::string>& words();
+  static std::string help();
+
+ private:
+  using Arguments = std::vector<std::string_view>;
+  Result<std::string> dispatch(const Arguments& words);
+  Result<std::string> mmio(const Arguments& words);
+  Result<std::string> mmio_break(const Arguments& words);
+  Result<std::string> mmio_delete(const Arguments& words);
+  Result<std::string> mmio_last(const Arguments& words);
+  std::string mmio_list() const;
+  std::string devices() const;
+  std::string where() const;
+  Result<std::string> dma(const Arguments& words);
+
+  vm::Session& session_;
+  const trace::Reader* reader_;
+};
+
+}  // namespace dejavm::cli

@@ -1,0 +1,15 @@
+// POS, as users write it: EVENT, EVENT+INSTRUCTIONS or end.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "base/result.h"
+#include "replay/replayer.h"
+
+namespace dejavm::cli {
+
+/// nullopt is `end`.
+Result<std::optional<replay::Position>> parse_position(std::string_view text);
+
+}  // namespace dejavm::cli

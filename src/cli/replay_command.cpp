@@ -1,0 +1,157 @@
+// dejavm replay: a recording again, without its devices.
+#include <nlohmann/json.hpp>
+
+#include "base/parse.h"
+#include "cli/command_line.h"
+#include "cli/commands.h"
+#include "cli/debug_target.h"
+#include "cli/engine.h"
+#include "cli/messages.h"
+#include "cli/position.h"
+#include "cli/sandbox.h"
+#include "gdbstub/server.h"
+#include "replay/replayer.h"
+
+namespace dejavm::cli {
+namespace {
+
+struct ReplayCommand {
+  std::string file, accel = "auto", gdb, until;
+  uint64_t from_keyframe = 0;  // 1-based; 0: from the start
+  bool stopped = false, keep_going = false, json = false, quiet = false, help = false;
+};
+
+std::vector<Option> option_list(ReplayCommand& c) {
+  auto default_gdb = [&c](std::string_view) -> Status {
+    c.gdb = "tcp::1234";
+    return {};
+  };
+  return {
+      {"accel", "kvm|auto", "the engine (default auto)", set_text(c.accel)},
+      {"S", "", "do not start: wait for gdb", set_flag(c.stopped)},
+      {"s", "", "the same as -gdb tcp::1234", default_gdb},
+      {"gdb", "tcp::PORT|unix:PATH", "listens for gdb (loopback unless a host is named)", set_text(c.gdb)},
+      {"until", "POS", "stops at EVENT, EVENT+INSTRUCTIONS or end", set_text(c.until)},
+      {"from-keyframe", "N", "starts at the Nth keyframe instead of the start",
+       set_number(
+           "--from-keyframe", [&c](uint64_t n) { c.from_keyframe = n; }, 1)},
+      {"keep-going", "", "goes on after a state divergence", set_flag(c.keep_going)},
+      {"json", "", "one JSON document on stdout at the end", set_flag(c.json)},
+      {"quiet", "", "says only the summary and errors", set_flag(c.quiet)},
+      {"help", "", "this text", set_flag(c.help)},
+  };
+}
+
+nlohmann::json to_json(const replay::Divergence& d) {
+  return {{"kind", d.kind == replay::Divergence::Kind::access ? "access" : "state"},
+          {"event", d.event},
+          {"expected", d.expected},
+          {"actual", d.actual},
+          {"registers", d.registers},
+          {"recent", d.recent},
+          {"differing_pages", d.differing_pages}};
+}
+
+struct Summary {
+  uint64_t replayed, total, divergences, ram;
+  double seconds;
+};
+
+void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& replayer, const trace::Reader& reader) {
+  if (!c.json) {
+    for (const replay::Divergence& d : replayer.divergences()) fmt::print(stderr, "{}", describe(d));
+  } else {
+    nlohmann::json json = {{"file", c.file},
+                           {"replayed", s.replayed},
+                           {"events", s.total},
+                           {"divergence_count", s.divergences},
+                           {"divergences", nlohmann::json::array()},
+                           {"ram", hash_text(s.ram)},
+                           {"seconds", s.seconds},
+                           {"finished", replayer.finished()},
+                           {"sealed", reader.sealed()},
+                           {"damage", reader.damage()}};
+    if (reader.end() != nullptr) json["recorded_ram"] = hash_text(reader.end()->ram_digest);
+    for (const replay::Divergence& d : replayer.divergences()) json["divergences"].push_back(to_json(d));
+    fmt::print("{}\n", json.dump());
+  }
+  fmt::print(stderr, "replayed {} of {} events, {} divergences, ram {}, {:.1f} s\n", s.replayed, s.total, s.divergences,
+             hash_text(s.ram), s.seconds);
+}
+
+Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader, gdb::Server* server) {
+  if (server == nullptr) {
+    TRY(replayer.resume(vm::ResumeFor::go));
+    return {};
+  }
+  DebugTarget target(replayer, &reader);
+  TRY(server->serve(target, !c.stopped));
+  return {};
+}
+
+Result<int> replay(const ReplayCommand& c) {
+  TRY_ASSIGN(auto reader, trace::Reader::open(c.file));
+  if (!c.quiet) {
+    if (!reader->damage().empty()) {
+      say(fmt::format("{}: {}; replaying what can be read", c.file, reader->damage()));
+    } else if (!reader->sealed()) {
+      say(fmt::format("{}: not sealed (its recorder was ended); replaying all {} events", c.file, reader->event_count()));
+    }
+  }
+  replay::ReplayOptions options;
+  options.keep_going = c.keep_going;
+  if (!c.until.empty()) {
+    TRY_ASSIGN(options.until, parse_position(c.until));
+  }
+  if (c.from_keyframe > 0) {
+    if (c.from_keyframe > reader->keyframe_count()) {
+      return fail_usage(fmt::format("{} has {} keyframes", c.file, reader->keyframe_count()));
+    }
+    options.from_keyframe = c.from_keyframe - 1;
+  }
+  MonotonicClock clock;
+  TRY_ASSIGN(vm::GuestMemory memory, replay::load_memory(*reader, options.from_keyframe));
+  TRY_ASSIGN(Engine engine, Engine::open(c.accel));
+  TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, reader->description().cpu_model));
+  std::optional<gdb::Server> server;
+  if (!c.gdb.empty()) {
+    TRY_ASSIGN(server, gdb::Server::listen(c.gdb));
+    say(fmt::format("gdb: listening on {}{}", server->address(), c.stopped ? "; the replay waits for `continue`" : ""));
+  } else if (c.stopped) {
+    return fail_usage("-S waits for a debugger, but none can come", "Add -s or -gdb tcp::PORT.");
+  }
+  TRY_ASSIGN(auto replayer, replay::Replayer::create(*reader, *vcpu, memory, clock, options));
+  TRY(enter_sandbox());
+
+  uint64_t start = clock.now_ns();
+  TRY(run_to_end(c, *replayer, *reader, server ? &*server : nullptr));
+  TRY_ASSIGN(uint64_t ram, replayer->ram_digest());
+  Summary summary{static_cast<uint64_t>(replayer->last_event() + 1), reader->event_count(), replayer->divergence_count(),
+                  ram, static_cast<double>(clock.now_ns() - start) / 1e9};
+  report(c, summary, *replayer, *reader);
+  if (summary.divergences > 0) return kDiverged;
+  return reader->damage().empty() ? kDone : kDamaged;
+}
+
+}  // namespace
+
+Result<int> replay_command(const Words& words) {
+  ReplayCommand c;
+  TRY(parse_options(words, option_list(c), [&](std::string_view word) -> Status {
+    if (!c.file.empty()) return fail_usage(fmt::format("one trace at a time: {} or {}?", c.file, word));
+    c.file = word;
+    return {};
+  }));
+  if (c.help) {
+    fmt::print(
+        "Usage: dejavm replay FILE [options]\nReplays a recording without its devices and checks all that the guest "
+        "does.\n\n{}\n"
+        "Example:\n  dejavm replay bios.dvt\n  dejavm replay bios.dvt -S -s      (then: gdb -ex 'target remote :1234')\n",
+        help_text(option_list(c)));
+    return kDone;
+  }
+  if (c.file.empty()) return fail_usage("replay wants a trace", "For example: dejavm replay guest.dvt");
+  return replay(c);
+}
+
+}  // namespace dejavm::cli

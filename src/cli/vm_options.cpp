@@ -1,0 +1,95 @@
+#include "cli/vm_options.h"
+
+#include "base/parse.h"
+
+namespace dejavm::cli {
+namespace {
+
+/// An option of QEMU's of which only some values mean what dejavm does anyway.
+Option fixed(std::string name, std::string value_name, std::vector<std::string> accepted, std::string why) {
+  auto apply = [name, accepted, why](std::string_view value) -> Status {
+    for (const std::string& one : accepted) {
+      if (value == one) return {};
+    }
+    return fail_usage(fmt::format("-{} {} is not supported: {}", name, value, why),
+                      fmt::format("Use -{} {}.", name, accepted.front()));
+  };
+  return {name, std::move(value_name), {}, apply};
+}
+
+Status set_global(VmOptions& options, std::string_view value) {
+  static constexpr std::string_view kBase = "isa-debugcon.iobase=";
+  auto port = value.starts_with(kBase) ? parse_u64(value.substr(kBase.size())) : std::nullopt;
+  if (!port || *port > 0xffff)
+    return fail_usage(fmt::format("-global {} is not supported", value), "Only isa-debugcon.iobase=PORT is.");
+  options.debugcon_port = *port;
+  return {};
+}
+
+}  // namespace
+
+Result<DeviceOption> parse_device(std::string_view text) {
+  auto parts = split(text, ',');
+  DeviceOption device{std::string(parts[0]), {}};
+  if (device.name.empty()) return fail_usage("-device wants a name", "For example -device edu.");
+  for (size_t i = 1; i < parts.size(); ++i) {
+    size_t equals = parts[i].find('=');
+    if (equals == std::string_view::npos || equals == 0) {
+      return fail_usage(fmt::format("-device {}: '{}' is not property=value", device.name, parts[i]));
+    }
+    device.properties[std::string(parts[i].substr(0, equals))] = std::string(parts[i].substr(equals + 1));
+  }
+  return device;
+}
+
+std::vector<Option> vm_option_list(VmOptions& o) {
+  auto memory = [&o](std::string_view value) -> Status {
+    if (value.starts_with("size=")) value.remove_prefix(5);
+    auto size = parse_size(value, uint64_t{1} << 20);
+    if (!size || *size == 0) return fail_usage(fmt::format("-m {}: not a size", value), "For example -m 64M or -m 1G.");
+    o.ram_size = *size;
+    return {};
+  };
+  auto device = [&o](std::string_view value) -> Status {
+    TRY_ASSIGN(DeviceOption parsed, parse_device(value));
+    o.devices.push_back(std::move(parsed));
+    return {};
+  };
+  auto gdb = [&o](std::string_view value) -> Status {
+    if (value != "none") o.gdb = value;
+    return {};
+  };
+  auto default_gdb = [&o](std::string_view) -> Status {
+    o.gdb = "tcp::1234";
+    return {};
+  };
+  auto global = [&o](std::string_view value) { return set_global(o, value); };
+  auto nothing = [](std::string_view) -> Status { return {}; };
+  return {
+      fixed("M", "pc", {"pc", "i440fx"}, "the machine is QEMU's pc (i440FX)"),
+      fixed("machine", "pc", {"pc", "i440fx"}, "the machine is QEMU's pc (i440FX)"),
+      {"accel", "kvm|auto", "the engine (default auto)", set_text(o.accel)},
+      {"m", "SIZE", "RAM, in MiB or with a suffix K, M, G (default 128M)", memory},
+      {"bios", "FILE", "the firmware, or a bare-metal guest (default SeaBIOS)", set_text(o.bios)},
+      {"device", "NAME[,PROP=V]", "adds a device: edu, isa-debug-exit, isa-debugcon", device},
+      {"serial", "stdio|null|file:PATH", "where COM1 goes (default stdio)", set_text(o.serial)},
+      {"debugcon", "stdio|null|file:PATH", "where writes to port 0x402 and 0xe9 go", set_text(o.debugcon)},
+      {"global", "isa-debugcon.iobase=PORT", "moves the debug console", global},
+      {"no-reboot", "", "a reset ends the run", set_flag(o.no_reboot)},
+      {"S", "", "do not start: wait for gdb", set_flag(o.stopped)},
+      {"s", "", "the same as -gdb tcp::1234", default_gdb},
+      {"gdb", "tcp::PORT|unix:PATH", "listens for gdb (loopback unless a host is named)", gdb},
+      fixed("cpu", "dejavm64-v1", {"dejavm64-v1"}, "the CPU model is fixed, so that traces do not depend on the host"),
+      fixed("smp", "1", {"1", "cpus=1"}, "dejavm records one vCPU"),
+      fixed("display", "none", {"none"}, "there is no display"),
+      fixed("vga", "none", {"none"}, "there is no display"),
+      fixed("monitor", "none", {"none"}, "use gdb's monitor command or `dejavm shell`"),
+      fixed("qmp", "none", {"none"}, "use gdb's monitor command or `dejavm shell`"),
+      fixed("net", "none", {"none"}, "there is no network card"),
+      fixed("nic", "none", {"none"}, "there is no network card"),
+      {"nographic", "", {}, nothing},
+      {"nodefaults", "", {}, nothing},
+  };
+}
+
+}  // namespace dejavm::cli

@@ -1,0 +1,40 @@
+// The options that describe a guest, spelled as QEMU spells them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/command_line.h"
+
+namespace dejavm::cli {
+
+/// `-device NAME,prop=value,...`
+struct DeviceOption {
+  std::string name;
+  std::map<std::string, std::string> properties;
+};
+
+struct VmOptions {
+  std::string accel = "auto";
+  uint64_t ram_size = uint64_t{128} << 20;
+  std::string bios = "/usr/share/seabios/bios-256k.bin";
+  std::vector<DeviceOption> devices;
+  std::string serial = "stdio";
+  std::string debugcon;
+  uint64_t debugcon_port = 0;  ///< 0: the standard ports
+  bool no_reboot = false;
+  bool stopped = false;  ///< -S
+  std::string gdb;       ///< a listening address, empty: none
+};
+
+/// The options, applied to `options` when parsed; it must outlive them.
+std::vector<Option> vm_option_list(VmOptions& options);
+
+/// Splits "edu,dma_delay_us=50" as QEMU does.
+Result<DeviceOption> parse_device(std::string_view text);
+
+}  // namespace dejavm::cli

@@ -1,0 +1,107 @@
+// The `pc` machine: i440FX, PIIX3, PIIX4, and the devices that firmware expects. It follows QEMU's `-M pc -nodefaults`.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "devices/debug_ports.h"
+#include "devices/edu.h"
+#include "devices/fw_cfg.h"
+#include "devices/i440fx.h"
+#include "devices/i8042.h"
+#include "devices/irq_join.h"
+#include "devices/pc_options.h"
+#include "devices/pci_bus.h"
+#include "devices/pic.h"
+#include "devices/piix3.h"
+#include "devices/piix4_pm.h"
+#include "devices/pit.h"
+#include "devices/power.h"
+#include "devices/rtc.h"
+#include "devices/serial.h"
+#include "vm/machine.h"
+
+namespace dejavm::devices {
+
+struct PcConfig {
+  /// A multiple of 4 KiB, from 1 MiB on; at most 1 TiB - 1 GiB.
+  uint64_t ram_size = uint64_t{128} << 20;
+  /// The firmware image; a multiple of 4 KiB, at most 16 MiB.
+  Bytes bios;
+  /// What the real-time clock shows at the start.
+  int64_t rtc_start_unix_s = 0;
+  /// Takes the bytes that the serial port at 0x3f8 sends; they are dropped where there is none.
+  ByteSink serial_output;
+  /// Takes the bytes written to debugcon. Where there is none, nothing answers at the ports.
+  ByteSink debugcon_output;
+  std::vector<uint16_t> debugcon_ports = {0xe9, 0x402};
+  std::vector<DeviceRequest> devices;
+};
+
+/// Owns all devices, the bus, the guest's memory and its time. One thread. Addresses of members are fixed from creation on.
+class Pc final : public vm::Machine {
+ public:
+  /// `clock` is borrowed. Errors name the option that was wrong.
+  static Result<std::unique_ptr<Pc>> create(PcConfig config, const Clock& clock);
+  ~Pc() override;
+  Pc(const Pc&) = delete;
+  Pc& operator=(const Pc&) = delete;
+
+  vm::Bus& bus() override { return bus_; }
+  vm::GuestMemory& memory() override { return memory_; }
+  vm::TimerQueue& timers() override { return timers_; }
+  vm::DeferredWork& deferred() override { return deferred_; }
+
+  bool interrupt_pending() override { return pic_.pending(); }
+  uint8_t acknowledge_interrupt() override { return pic_.acknowledge(); }
+
+  std::optional<vm::PowerEvent> take_power_event() override { return std::exchange(power_event_, std::nullopt); }
+  Status reset() override;
+
+  vm::HostInput* serial_input() override { return &serial_; }
+
+ private:
+  Pc(PcConfig config, vm::GuestMemory memory, const Clock& clock);
+
+  Status attach_board(const std::vector<uint16_t>& debugcon_ports);
+  Status add_devices(const PcDevices& devices);
+  Status add_edu(const EduRequest& request);
+  PowerSink power_sink();
+  void memory_map_written();
+  Status apply_memory_map();
+  std::vector<vm::Device*> all_devices();
+
+  // Borrowed by what follows.
+  vm::GuestMemory memory_;
+  vm::TimerQueue timers_;
+  vm::DeferredWork deferred_;
+  vm::Dma dma_{memory_};
+  vm::Bus bus_;
+  std::optional<vm::PowerEvent> power_event_;  // the first request that nobody has taken
+
+  Pic pic_;
+  IrqJoin irqs_{pic_};
+  vm::IrqSink& isa_irqs_ = irqs_.source(0);
+  Pit pit_;
+  Rtc rtc_;
+  I8042 i8042_;
+  FwCfg fw_cfg_;
+  Serial serial_;
+  PostPort post_;
+  Debugcon debugcon_;
+
+  PciBus pci_;
+  I440fx host_bridge_;
+  Piix3 isa_bridge_;
+  Piix4Pm pm_;
+  PciHost pci_host_;
+
+  std::vector<std::unique_ptr<Edu>> edu_;
+  std::vector<std::unique_ptr<DebugExit>> debug_exit_;
+};
+
+}  // namespace dejavm::devices

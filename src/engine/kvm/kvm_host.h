@@ -1,0 +1,40 @@
+// The host's KVM as dejavm uses it: opened once, probed once.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/result.h"
+#include "engine/kvm/kvm_state.h"
+#include "engine/kvm/kvm_system.h"
+#include "vm/vcpu.h"
+
+namespace dejavm::kvm {
+
+/// What tiny guests showed: see probe() in kvm_probe.h.
+struct ProbeResult {
+  vm::VcpuCapabilities capabilities;
+  KvmQuirks quirks;
+  bool exact_cpuid = false;           ///< a guest sees the CPUID table that it was given; see effective_model()
+  bool steps_rep_by_element = false;  ///< a step over a rep string instruction is one iteration, as positions count
+};
+
+/// Owns the device's descriptor and what the probe found. vCPUs borrow it.
+class KvmHost {
+ public:
+  /// Opens the device, refuses one that lacks something, runs the probe (some milliseconds), installs the empty handler of
+  /// the signal that kicks vCPUs.
+  static Result<std::unique_ptr<KvmHost>> open(const std::string& path = "/dev/kvm");
+
+  KvmHost(KvmSystem system, ProbeResult found) : system_(std::move(system)), found_(std::move(found)) {}
+
+  const KvmSystem& system() const { return system_; }
+  const ProbeResult& found() const { return found_; }
+  const vm::VcpuCapabilities& capabilities() const { return found_.capabilities; }
+
+ private:
+  KvmSystem system_;
+  ProbeResult found_;
+};
+
+}  // namespace dejavm::kvm

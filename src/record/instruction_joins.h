@@ -1,0 +1,46 @@
+// Tells whether an access belongs to the same instruction as the access before it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "base/result.h"
+#include "vm/access.h"
+#include "vm/guest_memory.h"
+#include "vm/instruction.h"
+#include "vm/vcpu.h"
+
+namespace dejavm::record {
+
+/// On KVM nothing says that an instruction continues: a read-modify-write looks like a load and a store. What is cheap
+/// decides almost always: only a read can be followed by a write, only a fragment of 8 bytes or up to a page's end by
+/// another fragment. In the doubtful rest the instruction of the read is decoded.
+class InstructionJoins {
+ public:
+  InstructionJoins(vm::Vcpu& vcpu, const vm::GuestMemory& memory) : vcpu_(vcpu), memory_(memory) {}
+
+  /// An instruction boundary was seen since the last access.
+  void boundary() { previous_.reset(); }
+
+  /// Whether `access`, which has just exited, joins the access before it. `certain`: the engine said so (RunMode::complete).
+  Result<bool> next(const vm::Access& access, bool certain);
+
+  /// True when the engine must be asked (RunMode::complete) whether the last access, a write, continues: its address is lost
+  /// then.
+  bool write_may_continue() const;
+
+ private:
+  struct Previous {
+    vm::Access access;
+    uint64_t rip = 0;
+    unsigned operand_bytes = 0;  // of the operand so far, this access included
+  };
+
+  Result<bool> decide(const vm::Access& access, uint64_t rip);
+
+  vm::Vcpu& vcpu_;
+  const vm::GuestMemory& memory_;
+  std::optional<Previous> previous_;
+};
+
+}  // namespace dejavm::record

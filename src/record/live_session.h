@@ -1,0 +1,122 @@
+// Runs a guest on its devices, with or without a recording, for the command line and for debuggers.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/waker.h"
+#include "record/instruction_joins.h"
+#include "trace/writer.h"
+#include "vm/machine.h"
+#include "vm/session.h"
+#include "vm/state_tracker.h"
+
+namespace dejavm::record {
+
+struct LiveOptions {
+  bool reboot = true;                   ///< false: a reset ends the session (-no-reboot)
+  std::optional<uint64_t> max_events;   ///< ends after this many numbered events
+  std::optional<uint64_t> max_ns;       ///< ends after this much guest time
+  std::optional<uint64_t> keyframe_ns;  ///< a keyframe about this often
+  int input_fd = -1;                    ///< bytes for the serial port
+  int stop_fd = -1;                     ///< becomes readable when the user wants to end (a signalfd)
+};
+
+/// The loop around the vCPU: answers accesses, lets time, input and interrupts in at consistent points only, and writes down
+/// all that enters. Without a log it does the same and writes nothing. Borrows everything; one thread, but for interrupt().
+class LiveSession final : public vm::Session {
+ public:
+  static Result<std::unique_ptr<LiveSession>> create(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuModel& model,
+                                                     const Clock& clock, trace::Writer* log, LiveOptions options);
+  ~LiveSession() override;
+
+  Result<vm::SessionStop> resume(vm::ResumeFor what) override;
+  void interrupt() override;
+  Status set_breakpoints(const std::vector<vm::GuestVirt>& addresses) override;
+  vm::Vcpu& vcpu() override { return vcpu_; }
+  vm::GuestMemory& memory() override { return machine_.memory(); }
+  const std::vector<vm::DeviceRegion>& devices() const override { return devices_; }
+  vm::AccessBreaks& breaks() override { return breaks_; }
+  const vm::AccessHistory& history() const override { return history_; }
+  int64_t last_event() const override { return static_cast<int64_t>(events_) - 1; }
+  std::string why_read_only() const override;
+
+  /// Seals the recording at the current point. `dead`: the CPU cannot be looked at (emulation failure).
+  /// Returns what was written; an empty end without a recording.
+  Result<trace::End> finish(const std::string& reason, bool dead = false);
+
+  /// For tests: makes the next run end at once wherever the guest is, as a very late natural exit would.
+  void kick_for_test() { waker_->demand(); }
+
+ private:
+  LiveSession(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuModel& model, const Clock& clock, trace::Writer* log,
+              LiveOptions options);
+
+  // Exits.
+  Status handle(const vm::Exit& exit);
+  Status handle_access(const vm::DeviceAccess& exit, bool certain);
+  Status handle_msr(const vm::MsrAccess& exit);
+  Status complete_instruction();
+
+  // Consistent points.
+  bool needs_attention();
+  Status service(bool hold_interrupts);
+  Status note_point(uint64_t now, bool input, bool hold_interrupts);
+  Status run_device_work(uint64_t now);
+  Status log_map_changes();
+  Status handle_power();
+  Status inject();
+  Status digest_if_due();
+  void check_limits();
+  bool input_ready();
+  void feed_input();
+
+  // The log.
+  Status append(trace::EventBody body);
+  trace::Where here();
+  Result<std::shared_ptr<const trace::MatchedState>> capture();
+  uint64_t time_us() { return machine_.timers().now_ns() / 1000; }
+  void stop_with(vm::SessionStop stop);
+  void end_with(std::string reason, uint8_t exit_status = 0);
+
+  vm::Machine& machine_;
+  vm::Vcpu& vcpu_;
+  const vm::CpuModel& model_;
+  const Clock& clock_;
+  trace::Writer* log_;
+  LiveOptions options_;
+  std::unique_ptr<Waker> waker_;
+  InstructionJoins joins_;
+  std::optional<vm::StateTracker> tracker_;  // while recording
+  vm::AccessBreaks breaks_;
+  vm::AccessHistory history_;
+  std::vector<vm::DeviceRegion> devices_;
+
+  uint64_t events_ = 0;          // numbered so far
+  bool in_instruction_ = false;  // the last exit's instruction is not known to be complete
+  bool moved_ = false;           // instructions ran since the last numbered event
+  bool halted_ = false;
+  bool dead_ = false;        // in shutdown
+  bool input_full_ = false;  // input waits until the serial port has room
+  bool window_requested_ = false;
+  bool window_since_event_ = false;  // the request has stood since the last numbered event
+  bool at_exact_window_ = false;
+  std::shared_ptr<const trace::MatchedState> point_;  // of the asynchronous point we stand at, when something may enter
+  Status log_status_;                                 // of what observers logged
+  std::optional<vm::PowerEvent> power_;
+  std::optional<vm::SessionStop> stop_;
+  std::optional<vm::SessionStop> ended_;
+  std::atomic<bool> interrupt_wanted_{false};
+  uint64_t map_generation_ = 0;
+  uint64_t bus_generation_ = 0;
+  uint64_t next_digest_ns_ = 0;
+  uint64_t next_keyframe_ns_ = 0;
+  std::vector<uint64_t> keyframe_pages_;
+};
+
+}  // namespace dejavm::record

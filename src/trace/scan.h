@@ -1,0 +1,48 @@
+// The walk over a trace file that finds out what can be read of it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "trace/description.h"
+#include "trace/frame.h"
+#include "trace/message.h"
+#include "trace/reader.h"
+
+namespace dejavm::trace {
+
+/// Where the events of a chunk come from.
+struct ChunkSource {
+  ChunkInfo info;
+  uint64_t raw_length = 0;          ///< of a chunk frame
+  std::optional<uint64_t> journal;  ///< chunk number, where the events are the records of a live journal
+};
+
+struct KeyframeSource {
+  Frame frame;
+  std::vector<Frame> pages;
+};
+
+/// What an intact prefix of the file holds.
+struct Scan {
+  Description description;
+  std::vector<Frame> frames;  ///< all intact frames
+  std::vector<Frame> memory;
+  std::vector<ChunkSource> chunks;
+  std::vector<KeyframeSource> keyframes;
+  uint64_t events = 0;
+  std::optional<End> end;
+  std::string damage;
+};
+
+/// Walks the frames up to the first that is not intact or does not continue the events before it; where there is no end, the
+/// live journals follow. Fails where not even the description and the initial memory are intact.
+Result<Scan> scan_file(ByteSpan file, const std::string& name);
+
+/// The payload of a frame that was found intact.
+Result<Words> frame_message(ByteSpan file, const Frame& frame);
+/// The events of a chunk, checked against its header.
+Result<std::vector<Event>> read_chunk_source(ByteSpan file, const ChunkSource& source);
+
+}  // namespace dejavm::trace

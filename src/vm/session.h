@@ -1,0 +1,67 @@
+// What a live guest and a replay have in common: something that runs, stops and can be looked at. Debuggers, the monitor and
+// the shell work on this.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "vm/access_breaks.h"
+#include "vm/access_history.h"
+#include "vm/address.h"
+#include "vm/cpu_state.h"
+#include "vm/device.h"
+#include "vm/guest_memory.h"
+#include "vm/vcpu.h"
+
+namespace dejavm::vm {
+
+enum class ResumeFor : uint8_t {
+  go,
+  step,  ///< one step for a person: interrupts of a live guest wait, so that the step stays where it is looked at
+  walk,  ///< one step, and everything enters as it would in `go`
+};
+
+struct SessionStop {
+  enum class Kind : uint8_t {
+    step,
+    breakpoint,   ///< the next instruction has a breakpoint
+    device,       ///< `seen` matched an AccessBreak; its instruction has completed
+    interrupted,  ///< interrupt() was called
+    position,     ///< the position that was asked for is reached (replay)
+    ended,        ///< the guest, or the recording, ended: `reason`
+    diverged,     ///< a replay differs from its recording: `reason`
+  } kind = Kind::ended;
+  SeenAccess seen{};
+  unsigned break_id = 0;
+  std::string reason{};
+  uint8_t exit_status = 0;  ///< ended: what the guest exited with
+};
+
+/// Owned by the command line; borrowed by the debug adapters. All calls but interrupt() from the thread that runs the guest.
+class Session {
+ public:
+  virtual ~Session() = default;
+
+  /// Runs to the next stop; the guest is at a consistent point then, but for ended and diverged.
+  virtual Result<SessionStop> resume(ResumeFor what) = 0;
+  /// Makes resume() return `interrupted` soon. Any thread.
+  virtual void interrupt() = 0;
+  /// Breakpoints on instructions (linear addresses); more than the engine can hold is an error.
+  virtual Status set_breakpoints(const std::vector<GuestVirt>& addresses) = 0;
+
+  virtual Vcpu& vcpu() = 0;
+  virtual GuestMemory& memory() = 0;
+  /// The device table as of now.
+  virtual const std::vector<DeviceRegion>& devices() const = 0;
+  virtual AccessBreaks& breaks() = 0;
+  virtual const AccessHistory& history() const = 0;
+  /// Number of the last numbered event, -1 before the first.
+  virtual int64_t last_event() const = 0;
+  /// Why registers and memory must not be changed by hand here; empty where they may.
+  virtual std::string why_read_only() const = 0;
+};
+
+}  // namespace dejavm::vm

@@ -1,0 +1,1 @@
+dejavm_fuzzer(device_fuzzer device_fuzzer.cpp LINK dejavm_devices)

@@ -1,0 +1,1 @@
+dejavm_fuzzer(gdb_packet_fuzzer gdb_packet_fuzzer.cpp LINK dejavm_gdbstub)

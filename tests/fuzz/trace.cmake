@@ -1,0 +1,2 @@
+dejavm_fuzzer(trace_reader_fuzzer trace_reader_fuzzer.cpp LINK dejavm_trace)
+dejavm_fuzzer(trace_chunk_fuzzer trace_chunk_fuzzer.cpp LINK dejavm_trace)
