@@ -1,9 +1,12 @@
 // dejavm run and dejavm record: one guest on its devices, with or without a recording.
 #include <sys/utsname.h>
 
+#include <atomic>
 #include <ctime>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
+#include <thread>
 
 #include "base/parse.h"
 #include "cli/commands.h"
@@ -25,7 +28,7 @@ constexpr uint64_t kMaxBios = uint64_t{16} << 20;
 struct LiveCommand {
   VmOptions vm;
   std::string output;  // empty: run, do not record
-  std::optional<uint64_t> max_events, max_seconds, keyframe_seconds;
+  std::optional<uint64_t> max_events, max_seconds, keyframe_seconds, kick_seed;
   bool json = false, quiet = false, help = false, no_time = false;
 };
 
@@ -44,6 +47,8 @@ std::vector<Option> option_list(LiveCommand& c, bool recording) {
   options.push_back({"max-seconds", "N", "ends after N seconds of guest time",
                      set_number(
                          "--max-seconds", [&c](uint64_t n) { c.max_seconds = n; }, 1)});
+  options.push_back({"random-kicks", "SEED", "leaves the guest at random moments, to test recording",
+                     set_number("--random-kicks", [&c](uint64_t n) { c.kick_seed = n; })});
   options.push_back({"json", "", "one JSON document on stdout at the end", set_flag(c.json)});
   options.push_back({"quiet", "", "says nothing but errors", set_flag(c.quiet)});
   options.push_back({"help", "", "this text", set_flag(c.help)});
@@ -114,6 +119,29 @@ Result<std::unique_ptr<devices::Pc>> build_machine(const LiveCommand& c, const C
   for (const DeviceOption& device : c.vm.devices) config.devices.push_back({device.name, device.properties});
   return devices::Pc::create(std::move(config), clock);
 }
+
+/// Makes the session leave the guest at random moments, a few times in ten milliseconds.
+class RandomKicks {
+ public:
+  RandomKicks(record::LiveSession& session, uint64_t seed)
+      : thread_([this, &session, seed] {
+          std::mt19937_64 random(seed);
+          while (!quit_.load()) {
+            std::this_thread::sleep_for(std::chrono::microseconds(random() % 5000));
+            session.kick_for_test();
+          }
+        }) {}
+  ~RandomKicks() {
+    quit_.store(true);
+    thread_.join();
+  }
+  RandomKicks(const RandomKicks&) = delete;
+  RandomKicks& operator=(const RandomKicks&) = delete;
+
+ private:
+  std::atomic<bool> quit_{false};
+  std::thread thread_;
+};
 
 struct LiveEnd {
   vm::SessionStop stop;
@@ -191,7 +219,10 @@ Result<int> live(const Words& words, bool recording) {
 
   TerminalMode terminal(serial->is_stdio());
   uint64_t start = clock.now_ns();
+  std::optional<RandomKicks> kicks;
+  if (c.kick_seed) kicks.emplace(*session, *c.kick_seed);
   LiveEnd end = run_to_end(c, *session, server ? &*server : nullptr);
+  kicks.reset();
   double seconds = static_cast<double>(clock.now_ns() - start) / 1e9;
   if (end.error) end.stop.reason = "ended by an error: " + end.error->what.substr(0, end.error->what.find('\n'));
   auto sealed = session->finish(end.stop.reason, end.error.has_value());

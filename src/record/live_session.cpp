@@ -154,6 +154,7 @@ Status LiveSession::handle(const vm::Exit& exit) {
                         },
                         [&](const vm::Shutdown&) -> Status {
                           away();
+                          dead_ = true;
                           power_ = vm::PowerEvent{vm::PowerEvent::Kind::reset, "triple fault", 0};
                           return {};
                         },
