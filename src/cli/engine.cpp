@@ -16,4 +16,8 @@ Result<std::unique_ptr<vm::Vcpu>> Engine::create_vcpu(vm::GuestMemory& memory, c
   return kvm::create_vcpu(*host_, memory, model);
 }
 
+Result<vm::CpuModel> Engine::effective_model(const vm::CpuModel& model) const {
+  return kvm::effective_model(host_->system(), model);
+}
+
 }  // namespace dejavm::cli

@@ -19,6 +19,8 @@ class Engine {
   static Result<Engine> open(const std::string& accel);
 
   Result<std::unique_ptr<vm::Vcpu>> create_vcpu(vm::GuestMemory& memory, const vm::CpuModel& model) const;
+  /// The model as a guest of this engine sees it: some hosts' KVM shows CPUID bits whatever it is told.
+  Result<vm::CpuModel> effective_model(const vm::CpuModel& model) const;
   /// "kvm (...)", with what the probe found.
   const std::string& description() const { return host_->capabilities().description; }
 

@@ -80,6 +80,10 @@ void print_text(const std::string& file, const trace::Reader& reader) {
     fmt::print("end:         {}; ram {}\n", reader.end()->reason, hash_text(reader.end()->ram_digest));
   fmt::print("devices at the start:\n");
   for (const auto& r : d.devices) {
+    if (r.size == 0) {
+      fmt::print("  {:<16} not mapped yet\n", r.device);
+      continue;
+    }
     fmt::print("  {:<16} {} {:#x}-{:#x}\n", r.device, space_name(r.space), r.base, r.base + r.size - 1);
   }
 }

@@ -102,7 +102,11 @@ trace::Description describe_run(const LiveCommand& c, const Words& words, vm::Ma
   d.devices = machine.bus().regions();
   d.cpu = vm::reset_state();
   d.replayable_on = {"kvm"};
-  d.replayable_why = "recorded on KVM with the TSC hidden; interrupts at boundaries, windows and matched states";
+  d.replayable_why =
+      model == vm::dejavm64_v1()
+          ? "recorded on KVM with TSC and RDRAND hidden in CPUID; interrupts at boundaries, windows and matched states"
+          : "recorded on a KVM that shows the guest CPUID bits of the host, TSC and RDRAND perhaps among them: a guest that "
+            "executes them diverges, and another host may not replay it";
   d.has_time = !c.no_time;
   return d;
 }
@@ -190,7 +194,7 @@ Result<int> live(const Words& words, bool recording) {
   MonotonicClock clock;
   TRY_ASSIGN(auto machine, build_machine(c, clock, *serial, *debugcon));
   TRY_ASSIGN(Engine engine, Engine::open(c.vm.accel));
-  vm::CpuModel model = vm::dejavm64_v1();
+  TRY_ASSIGN(vm::CpuModel model, engine.effective_model(vm::dejavm64_v1()));
   TRY_ASSIGN(auto vcpu, engine.create_vcpu(machine->memory(), model));
   TRY(vcpu->set_state(vm::reset_state()));
   if (!c.quiet) say("engine: " + engine.description());

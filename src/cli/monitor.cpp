@@ -122,6 +122,10 @@ Result<std::string> Monitor::mmio_last(const Arguments& words) {
 std::string Monitor::devices() const {
   std::string text;
   for (const vm::DeviceRegion& region : session_.devices()) {
+    if (region.size == 0) {
+      text += fmt::format("{:<16} not mapped by the guest now\n", region.device);
+      continue;
+    }
     text += fmt::format("{:<16} {} {:#x}-{:#x}{}\n", region.device, region.space == vm::Space::pio ? "port" : "mmio",
                         region.base, region.base + region.size - 1,
                         region.offset != 0 ? fmt::format(" (offset {:#x})", region.offset) : "");

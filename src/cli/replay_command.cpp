@@ -112,7 +112,11 @@ Result<int> replay(const ReplayCommand& c) {
   MonotonicClock clock;
   TRY_ASSIGN(vm::GuestMemory memory, replay::load_memory(*reader, options.from_keyframe));
   TRY_ASSIGN(Engine engine, Engine::open(c.accel));
-  TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, reader->description().cpu_model));
+  const vm::CpuModel& model = reader->description().cpu_model;
+  TRY_ASSIGN(vm::CpuModel effective, engine.effective_model(model));
+  if (effective != model)
+    say("this host's KVM shows the guest other CPUID values than the recording has: a guest that reads them diverges");
+  TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, model));
   std::optional<gdb::Server> server;
   if (!c.gdb.empty()) {
     TRY_ASSIGN(server, gdb::Server::listen(c.gdb));

@@ -118,6 +118,7 @@ Status Pc::add_edu(const EduRequest& request) {
   std::string name = edu_.empty() ? "edu" : fmt::format("edu{}", edu_.size());
   edu_.push_back(std::make_unique<Edu>(std::move(name), bus_, place, timers_, dma_, request.config));
   edu_.back()->connect(isa_bridge_.intx(place, 0));
+  bus_.announce(*edu_.back());
   return pci_.add(*edu_.back());
 }
 

@@ -39,6 +39,11 @@ void Bus::unmap(Device& device, Space space, uint64_t base) {
   last_ = nullptr;
 }
 
+void Bus::announce(const Device& device) {
+  announced_.push_back(&device);
+  ++generation_;
+}
+
 const Bus::Mapping* Bus::find(Space space, uint64_t addr) const {
   if (last_ != nullptr && last_->region.space == space && addr - last_->region.base < last_->region.size) return last_;
   const Table& mappings = table(space);
@@ -81,6 +86,11 @@ std::vector<DeviceRegion> Bus::regions() const {
   std::vector<DeviceRegion> regions;
   for (const Table& mappings : tables_) {
     for (const auto& [base, mapping] : mappings) regions.push_back(mapping.region);
+  }
+  for (const Device* device : announced_) {
+    bool mapped =
+        std::any_of(regions.begin(), regions.end(), [&](const DeviceRegion& r) { return r.device == device->name(); });
+    if (!mapped) regions.push_back({std::string(device->name()), 0, Space::mmio, 0, 0, 0});
   }
   return regions;
 }

@@ -26,12 +26,15 @@ class Bus {
   /// Removes the mapping of this device that starts at base; no effect where there is none.
   void unmap(Device& device, Space space, uint64_t base);
 
+  /// Makes a device known by name while it answers nowhere yet (a PCI device before its BARs are programmed).
+  void announce(const Device& device);
+
   /// Performs an access and returns what a read reads (0 for a write). Pieces are naturally aligned powers of two of at
   /// most max_access; bytes that no device claims read as 0xff.
   uint64_t access(const Access& access);
 
   const Mapping* find(Space space, uint64_t addr) const;
-  /// The device table, by space and base.
+  /// The device table: by space and base, then the announced devices that answer nowhere now, with size 0.
   std::vector<DeviceRegion> regions() const;
   /// Counts changes of the table.
   uint64_t generation() const { return generation_; }
@@ -42,6 +45,7 @@ class Bus {
   const Table& table(Space space) const { return tables_[static_cast<unsigned>(space)]; }
 
   Table tables_[2];
+  std::vector<const Device*> announced_;
   uint64_t generation_ = 0;
   mutable const Mapping* last_ = nullptr;  // most accesses hit the device of the last one
 };

@@ -24,7 +24,7 @@ class Device {
   virtual void reset() = 0;
 };
 
-/// Where a device answers. Also the row of the device table in traces.
+/// Where a device answers. Also the row of the device table in traces. Size 0: the device is there and answers nowhere now.
 struct DeviceRegion {
   std::string device;
   unsigned region = 0;  ///< the device's own number of it (a PCI device: the BAR)

@@ -50,7 +50,7 @@ Result<GuestPhys> translate_wide(const CpuState& cpu, const GuestMemory& memory,
 
 Result<GuestPhys> translate(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr) {
   bool long_mode = (cpu.efer & (1u << 10)) != 0;
-  if (!long_mode) addr.value = static_cast<uint32_t>(addr.value);
+  if (!long_mode && addr.value > UINT32_MAX) return not_mapped(addr);  // out of reach of this mode
   if ((cpu.cr0 >> 31 & 1) == 0) return GuestPhys{addr.value};
   if (long_mode) {
     auto sign = static_cast<int64_t>(addr.value) >> 47;
