@@ -1,6 +1,7 @@
 // Time, injected: the real monotonic clock and one that tests set by hand.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 namespace dejavm {
@@ -18,14 +19,14 @@ class MonotonicClock final : public Clock {
   uint64_t now_ns() const override;
 };
 
-/// A clock that stands still until told.
+/// A clock that stands still until told. Any thread may read it.
 class ManualClock final : public Clock {
  public:
-  uint64_t now_ns() const override { return now_ns_; }
+  uint64_t now_ns() const override { return now_ns_.load(); }
   void advance(uint64_t ns) { now_ns_ += ns; }
 
  private:
-  uint64_t now_ns_ = 0;
+  std::atomic<uint64_t> now_ns_{0};
 };
 
 }  // namespace dejavm

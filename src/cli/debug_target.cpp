@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "vm/instruction.h"
 #include "vm/translate.h"
 
 namespace dejavm::cli {
@@ -97,13 +96,7 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
       break;
     case From::device: {
       out.kind = To::device;
-      vm::SeenAccess seen = stop.seen;
-      if (!seen.instruction) {
-        TRY_ASSIGN(vm::CpuState cpu, registers());
-        if (auto found = vm::find_accessing_instruction(cpu, session_.memory(), seen.access))
-          seen.instruction = found->value;
-      }
-      out.console = vm::stop_line(seen, vm::find_region(session_.devices(), seen.access.space, seen.access.addr)) + "\n";
+      out.console = session_.stop_line(stop.seen) + "\n";
       for (const Watch& watch : watches_) {
         if (watch.break_id != stop.break_id) continue;
         out.kind = To::watch;

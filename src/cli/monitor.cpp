@@ -116,7 +116,7 @@ Result<std::string> Monitor::mmio_last(const Arguments& words) {
     seen = &*session_.history().latest();
   }
   if (seen == nullptr) return "no such access so far\n";
-  return vm::stop_line(*seen, vm::find_region(session_.devices(), seen->access.space, seen->access.addr)) + "\n";
+  return session_.stop_line(*seen) + "\n";
 }
 
 std::string Monitor::devices() const {

@@ -166,13 +166,7 @@ Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
   if (stop.kind == Kind::diverged) return stop.reason;
   TRY_ASSIGN(vm::CpuState cpu, replay_->vcpu->state());
   std::string text;
-  if (stop.kind == Kind::device) {
-    vm::SeenAccess seen = stop.seen;
-    if (!seen.instruction) {
-      if (auto found = vm::find_accessing_instruction(cpu, replay_->memory, seen.access)) seen.instruction = found->value;
-    }
-    text = vm::stop_line(seen, vm::find_region(replayer.devices(), seen.access.space, seen.access.addr)) + "\n";
-  }
+  if (stop.kind == Kind::device) text = replayer.stop_line(stop.seen) + "\n";
   uint8_t bytes[15];
   size_t got = vm::read_virtual(cpu, replay_->memory, {cpu.linear_rip()}, bytes);
   return text + fmt::format("after event {}, rip {:#x}: {}\n", replayer.last_event(), cpu.linear_rip(),

@@ -5,6 +5,8 @@
 namespace dejavm::record {
 namespace {
 
+constexpr uint64_t kLongestInstruction = 15;
+
 /// A fragment that another one may follow: KVM splits at page boundaries, then into at most 8 bytes.
 bool may_be_first_fragment(const vm::Access& access) {
   return access.space == vm::Space::mmio && (access.size == 8 || (access.addr + access.size) % vm::kPageSize == 0);
@@ -16,11 +18,11 @@ bool InstructionJoins::write_may_continue() const {
   return previous_ && previous_->access.is_write() && may_be_first_fragment(previous_->access);
 }
 
-Result<bool> InstructionJoins::next(const vm::Access& access, bool certain) {
+bool InstructionJoins::next(const vm::Access& access, bool certain) {
   uint64_t rip = vcpu_.quick_registers().rip;
   bool joins = certain;
   if (!certain && previous_) {
-    TRY_ASSIGN(joins, decide(access, rip));
+    joins = decide(access, rip);
   }
   bool same_operand = joins && previous_ && previous_->access.direction == access.direction;
   unsigned before = same_operand ? previous_->operand_bytes : 0;
@@ -28,10 +30,12 @@ Result<bool> InstructionJoins::next(const vm::Access& access, bool certain) {
   return joins;
 }
 
-Result<bool> InstructionJoins::decide(const vm::Access& access, uint64_t rip) {
+bool InstructionJoins::decide(const vm::Access& access, uint64_t rip) {
   const vm::Access& previous = previous_->access;
   if (previous.is_write()) return false;  // those that may continue were completed at once
   bool mmio_before = previous.space == vm::Space::mmio, mmio_now = access.space == vm::Space::mmio;
+  // At a further exit of the same instruction RIP is on it or right behind it.
+  if (rip - previous_->rip > kLongestInstruction) return false;
   bool possible = mmio_before ? (access.is_write() || (mmio_now && rip == previous_->rip))
                               : (mmio_now && access.is_write() && access.size == previous.size);
   if (mmio_before && mmio_now && !access.is_write()) {
@@ -39,7 +43,7 @@ Result<bool> InstructionJoins::decide(const vm::Access& access, uint64_t rip) {
   }
   if (!possible) return false;
 
-  TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
+  vm::CpuState cpu = vcpu_.quick_registers();
   cpu.rip = previous_->rip;
   auto info = vm::decode_at(cpu, memory_, {cpu.linear_rip()});
   if (!info) return false;

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <optional>
 
-#include "base/result.h"
 #include "vm/access.h"
 #include "vm/guest_memory.h"
 #include "vm/instruction.h"
@@ -23,7 +22,7 @@ class InstructionJoins {
   void boundary() { previous_.reset(); }
 
   /// Whether `access`, which has just exited, joins the access before it. `certain`: the engine said so (RunMode::complete).
-  Result<bool> next(const vm::Access& access, bool certain);
+  bool next(const vm::Access& access, bool certain);
 
   /// True when the engine must be asked (RunMode::complete) whether the last access, a write, continues: its address is lost
   /// then.
@@ -36,7 +35,7 @@ class InstructionJoins {
     unsigned operand_bytes = 0;  // of the operand so far, this access included
   };
 
-  Result<bool> decide(const vm::Access& access, uint64_t rip);
+  bool decide(const vm::Access& access, uint64_t rip);
 
   vm::Vcpu& vcpu_;
   const vm::GuestMemory& memory_;

@@ -165,10 +165,7 @@ Status LiveSession::handle(const vm::Exit& exit) {
 Status LiveSession::handle_access(const vm::DeviceAccess& exit, bool certain) {
   vm::SeenAccess seen{exit.access, events_, std::nullopt};
   if (exit.instruction) seen.instruction = exit.instruction->value;
-  bool joined = false;
-  if (log_ != nullptr) {
-    TRY_ASSIGN(joined, joins_.next(exit.access, certain));
-  }
+  bool joined = log_ != nullptr && joins_.next(exit.access, certain);
   uint64_t answer = machine_.bus().access(exit.access);
   if (!exit.access.is_write()) {
     vcpu_.reply(answer);

@@ -1,6 +1,7 @@
 #include "trace/frame_file.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,9 @@
 namespace dejavm::trace {
 
 Result<std::unique_ptr<FrameFile>> FrameFile::create(const std::string& path) {
+  // An existing trace is replaced, not emptied: somebody may have it mapped for a replay.
+  struct stat existing {};
+  if (::lstat(path.c_str(), &existing) == 0 && S_ISREG(existing.st_mode)) ::unlink(path.c_str());
   TRY_ASSIGN(Fd fd, open_file(path, O_RDWR | O_CREAT | O_TRUNC));
   std::unique_ptr<FrameFile> file(new FrameFile(path, std::move(fd)));
   TRY(file->reserve(vm::kPageSize));

@@ -60,6 +60,9 @@ class Session {
   virtual const AccessHistory& history() const = 0;
   /// Number of the last numbered event, -1 before the first.
   virtual int64_t last_event() const = 0;
+  /// The line of an access. Where the engine did not know the instruction of the last event (a write on KVM), it is looked
+  /// for.
+  std::string stop_line(SeenAccess seen);
   /// Why registers and memory must not be changed by hand here; empty where they may.
   virtual std::string why_read_only() const = 0;
 };

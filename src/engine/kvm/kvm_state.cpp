@@ -180,14 +180,10 @@ Status write_debug_and_events(int vcpu_fd, const vm::CpuState& state) {
 
 }  // namespace
 
-void fill_general(const kvm_regs& from, vm::CpuState& to) {
-  for (size_t i = 0; i < std::size(kGpr); ++i) to.gpr[i] = from.*kGpr[i];
-  to.rip = from.rip;
-  to.rflags = from.rflags;
-}
-
 void fill_registers(const kvm_sync_regs& from, vm::CpuState& to) {
-  fill_general(from.regs, to);
+  for (size_t i = 0; i < std::size(kGpr); ++i) to.gpr[i] = from.regs.*kGpr[i];
+  to.rip = from.regs.rip;
+  to.rflags = from.regs.rflags;
   const kvm_sregs& sregs = from.sregs;
   for (size_t i = 0; i < std::size(kSegment); ++i) to.segment[i] = from_kvm(sregs.*kSegment[i], SegmentKind::code_or_data);
   to.tr = from_kvm(sregs.tr, SegmentKind::tr);

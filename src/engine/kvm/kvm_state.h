@@ -17,8 +17,6 @@ struct KvmQuirks {
 /// state reads the same on every KVM: bits that processors keep differently have one fixed form (segments: G follows the
 /// limit, accessed and busy are set, not present is unusable).
 void fill_registers(const kvm_sync_regs& from, vm::CpuState& to);
-/// General registers, rip and rflags only.
-void fill_general(const kvm_regs& from, vm::CpuState& to);
 
 /// The whole state.
 Result<vm::CpuState> read_state(int vcpu_fd, const kvm_sync_regs& registers);

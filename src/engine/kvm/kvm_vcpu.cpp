@@ -315,7 +315,7 @@ Status KvmVcpu::set_state(const vm::CpuState& state) {
 const vm::CpuState& KvmVcpu::quick_registers() {
   auto registers = registers_.get();
   CHECK(registers.has_value());  // reading registers of a vCPU that is not running has no way to fail
-  fill_general((*registers)->regs, quick_);
+  fill_registers(**registers, quick_);
   return quick_;
 }
 
