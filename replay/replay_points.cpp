@@ -1,5 +1,5 @@
 // The consistent-point half of Replayer: what enters the guest, where, and what is compared there.
-#include "base/check.h"
+#include "base/overloaded.h"
 #include "replay/replayer.h"
 #include "trace/event_text.h"
 #include "vm/instruction.h"
@@ -11,11 +11,6 @@ using vm::SessionStop;
 namespace {
 
 constexpr uint64_t kResumeFlag = 1u << 16;  // RF: set by the host's breakpoints, never by a matched guest state of its own
-
-template <typename... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
 
 std::string digest_text(uint64_t cpu, uint64_t ram) { return fmt::format("cpu {:016x} ram {:016x}", cpu, ram); }
 

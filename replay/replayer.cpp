@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "base/check.h"
+#include "base/overloaded.h"
 #include "trace/event_text.h"
 #include "vm/instruction.h"
 
@@ -15,11 +15,6 @@ namespace {
 constexpr size_t kMaxReports = 100;
 constexpr uint64_t kRecent = 8;
 constexpr uint64_t kSlowdown = 200;  // how much longer than at its recording an event may take
-
-template <typename... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
 
 /// One line about what the guest did.
 std::string describe_exit(const vm::Exit& exit, const std::vector<vm::DeviceRegion>& devices) {

@@ -64,6 +64,14 @@ std::function<Status(std::string_view)> set_text(std::string& text) {
   };
 }
 
+std::function<Status(std::string_view)> one_trace(std::string& file) {
+  return [&file](std::string_view word) -> Status {
+    if (!file.empty()) return fail_usage(fmt::format("one trace at a time: {} or {}?", file, word));
+    file = word;
+    return {};
+  };
+}
+
 std::function<Status(std::string_view)> set_number(std::string name, std::function<void(uint64_t)> set, uint64_t least) {
   return [name = std::move(name), set = std::move(set), least](std::string_view value) -> Status {
     auto number = parse_u64(value);

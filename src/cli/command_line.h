@@ -29,6 +29,8 @@ std::string help_text(const std::vector<Option>& options);
 // Ready-made `apply` functions.
 std::function<Status(std::string_view)> set_flag(bool& flag);
 std::function<Status(std::string_view)> set_text(std::string& text);
+/// For an operand: the one trace that a command works on.
+std::function<Status(std::string_view)> one_trace(std::string& file);
 /// A number of at least `least`.
 std::function<Status(std::string_view)> set_number(std::string name, std::function<void(uint64_t)> set, uint64_t least = 0);
 

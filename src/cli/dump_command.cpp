@@ -84,11 +84,7 @@ Result<int> dump_command(const Words& words) {
   options.push_back({"format", "text|json", "how to print (default text)", set_text(format)});
   options.push_back({"json", "", "the same as --format json", set_flag(json)});
   options.push_back({"help", "", "this text", set_flag(help)});
-  TRY(parse_options(words, options, [&](std::string_view word) -> Status {
-    if (!file.empty()) return fail_usage(fmt::format("one trace at a time: {} or {}?", file, word));
-    file = word;
-    return {};
-  }));
+  TRY(parse_options(words, options, one_trace(file)));
   if (help) {
     fmt::print(
         "Usage: dejavm dump FILE [filters]\nPrints the events of a trace.\n\n{}\nExample:\n  dejavm dump guest.dvt --device "

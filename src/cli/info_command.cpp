@@ -95,11 +95,7 @@ Result<int> info_command(const Words& words) {
   bool json = false, help = false;
   std::vector<Option> options = {{"json", "", "one JSON document", set_flag(json)},
                                  {"help", "", "this text", set_flag(help)}};
-  TRY(parse_options(words, options, [&](std::string_view word) -> Status {
-    if (!file.empty()) return fail_usage(fmt::format("one trace at a time: {} or {}?", file, word));
-    file = word;
-    return {};
-  }));
+  TRY(parse_options(words, options, one_trace(file)));
   if (help) {
     fmt::print(
         "Usage: dejavm info FILE [--json]\nMachine, CPU, events, sizes, and who recorded it.\n\nExample:\n  dejavm info "

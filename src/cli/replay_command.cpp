@@ -141,11 +141,7 @@ Result<int> replay(const ReplayCommand& c) {
 
 Result<int> replay_command(const Words& words) {
   ReplayCommand c;
-  TRY(parse_options(words, option_list(c), [&](std::string_view word) -> Status {
-    if (!c.file.empty()) return fail_usage(fmt::format("one trace at a time: {} or {}?", c.file, word));
-    c.file = word;
-    return {};
-  }));
+  TRY(parse_options(words, option_list(c), one_trace(c.file)));
   if (c.help) {
     fmt::print(
         "Usage: dejavm replay FILE [options]\nReplays a recording without its devices and checks all that the guest "

@@ -79,11 +79,7 @@ Result<int> shell_command(const Words& words) {
   bool help = false;
   std::vector<Option> options = {{"x", "SCRIPT", "reads commands from a file and ends", set_text(script)},
                                  {"help", "", "this text", set_flag(help)}};
-  TRY(parse_options(words, options, [&](std::string_view word) -> Status {
-    if (!file.empty()) return fail_usage(fmt::format("one trace at a time: {} or {}?", file, word));
-    file = word;
-    return {};
-  }));
+  TRY(parse_options(words, options, one_trace(file)));
   if (help) {
     fmt::print(
         "Usage: dejavm shell [FILE] [-x SCRIPT]\nBrowses a trace and drives its replay.\n\n{}\n{}\nExample:\n  dejavm shell "

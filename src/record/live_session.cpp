@@ -1,32 +1,11 @@
 #include "record/live_session.h"
 
-#include <poll.h>
-#include <unistd.h>
-
-#include <algorithm>
-
 #include "base/check.h"
+#include "base/overloaded.h"
 
 namespace dejavm::record {
 
 using vm::SessionStop;
-
-namespace {
-
-constexpr uint64_t kFirstDigestNs = 50'000'000;
-constexpr uint64_t kDigestShare = 100;  // a digest may cost 1/100 of the time between digests
-
-template <typename... F>
-struct Overloaded : F... {
-  using F::operator()...;
-};
-
-bool readable(int fd) {
-  pollfd polled{fd, POLLIN, 0};
-  return fd >= 0 && ::poll(&polled, 1, 0) > 0;
-}
-
-}  // namespace
 
 Result<std::unique_ptr<LiveSession>> LiveSession::create(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuModel& model,
                                                          const Clock& clock, trace::Writer* log, LiveOptions options) {
@@ -51,7 +30,7 @@ LiveSession::LiveSession(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuMode
       map_generation_(machine.memory().map_generation()),
       bus_generation_(machine.bus().generation()) {
   machine_.timers().stop();
-  next_digest_ns_ = kFirstDigestNs;
+  next_digest_ns_ = kDigestEveryNs;
   if (options_.keyframe_ns) next_keyframe_ns_ = *options_.keyframe_ns;
   if (log_ == nullptr) return;
   tracker_.emplace(vcpu_, machine_.memory());
@@ -208,173 +187,6 @@ Status LiveSession::complete_instruction() {
     }
   }
   return {};
-}
-
-// ---- Consistent points
-
-bool LiveSession::needs_attention() {
-  vm::Machine& m = machine_;
-  if (!power_) power_ = m.take_power_event();
-  uint64_t now = m.timers().now_ns();
-  return stop_ || waker_->attention() || power_ || !m.deferred().empty() ||
-         m.timers().next_deadline_ns().value_or(UINT64_MAX) <= now ||
-         (log_ != nullptr && !moved_ && now >= next_digest_ns_) ||
-         (m.interrupt_pending() && (vcpu_.interrupts_enabled() || !window_requested_)) ||
-         map_generation_ != m.memory().map_generation() || bus_generation_ != m.bus().generation() ||
-         (options_.max_events && events_ >= *options_.max_events) || (options_.max_ns && now >= *options_.max_ns) ||
-         (input_full_ && m.serial_input()->room() > 0);
-}
-
-Status LiveSession::service(bool hold_interrupts) {
-  TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
-  if (undelivered) {  // not a consistent point: let the frame be pushed first, and come back soon
-    waker_->set_deadline(clock_.now_ns());
-    return {};
-  }
-  if (waker_->attention()) waker_->rearm();
-  uint64_t now = machine_.timers().now_ns();
-  bool input = input_ready();
-  TRY(note_point(now, input, hold_interrupts));
-  if (input) feed_input();
-  TRY(run_device_work(now));
-  TRY(log_map_changes());
-  TRY(handle_power());
-  TRY(digest_if_due());
-  check_limits();
-  if (!stop_ && (halted_ || !hold_interrupts)) TRY(inject());
-
-  uint64_t base = clock_.now_ns() - machine_.timers().now_ns();
-  auto deadline = machine_.timers().next_deadline_ns();
-  if (options_.max_ns) deadline = std::min(deadline.value_or(UINT64_MAX), *options_.max_ns);
-  waker_->set_deadline(deadline ? std::optional(*deadline + base) : std::nullopt);
-  return {};
-}
-
-/// Before anything enters at an asynchronous point, keeps the state that tells replay where it is.
-Status LiveSession::note_point(uint64_t now, bool input, bool hold_interrupts) {
-  if (log_ == nullptr || !moved_ || at_exact_window_) return {};
-  bool timers = machine_.timers().next_deadline_ns().value_or(UINT64_MAX) <= now;
-  TRY_ASSIGN(bool open, vcpu_.can_interrupt());
-  bool interrupt = machine_.interrupt_pending() && open && !hold_interrupts;
-  bool maps = map_generation_ != machine_.memory().map_generation() || bus_generation_ != machine_.bus().generation();
-  if (!timers && !interrupt && !input && !maps && machine_.deferred().empty()) return {};
-  TRY_ASSIGN(point_, capture());
-  return {};
-}
-
-Status LiveSession::run_device_work(uint64_t now) {
-  machine_.timers().run_due(now);
-  machine_.deferred().run();
-  if (!power_) power_ = machine_.take_power_event();
-  return log_status_;
-}
-
-Status LiveSession::log_map_changes() {
-  if (map_generation_ == machine_.memory().map_generation() && bus_generation_ == machine_.bus().generation()) return {};
-  map_generation_ = machine_.memory().map_generation();
-  bus_generation_ = machine_.bus().generation();
-  devices_ = machine_.bus().regions();
-  return append(trace::MemoryMapEvent{machine_.memory().map(), devices_, here()});
-}
-
-Status LiveSession::handle_power() {
-  if (!power_) return {};
-  vm::PowerEvent event = *std::exchange(power_, std::nullopt);
-  if (event.kind == vm::PowerEvent::Kind::power_off) {
-    end_with(fmt::format("the guest powered off ({})", event.cause));
-    return {};
-  }
-  if (event.kind == vm::PowerEvent::Kind::exit) {
-    end_with(fmt::format("the guest exited with status {} ({})", event.exit_status, event.cause), event.exit_status);
-    return {};
-  }
-  if (!options_.reboot) {
-    end_with(fmt::format("the guest asked for a reset ({}) and -no-reboot is given", event.cause));
-    return {};
-  }
-  TRY(append(trace::ResetEvent{event.cause == "triple fault", event.cause}));
-  TRY(machine_.reset());
-  TRY(vcpu_.set_state(vm::reset_state()));
-  halted_ = dead_ = false;
-  power_ = machine_.take_power_event();
-  return log_map_changes();
-}
-
-Status LiveSession::inject() {
-  if (!machine_.interrupt_pending()) {
-    vcpu_.request_window(false);
-    window_requested_ = window_since_event_ = false;
-    return {};
-  }
-  TRY_ASSIGN(bool open, vcpu_.can_interrupt());
-  if (!open) {
-    if (!window_requested_) window_since_event_ = !moved_;
-    window_requested_ = true;
-    vcpu_.request_window(true);
-    return {};
-  }
-  uint8_t vector = machine_.acknowledge_interrupt();
-  TRY(append(trace::InterruptEvent{vector, here()}));
-  TRY(vcpu_.interrupt(vector));
-  halted_ = false;
-  bool more = machine_.interrupt_pending();
-  vcpu_.request_window(more);
-  window_requested_ = window_since_event_ = more;
-  return {};
-}
-
-Status LiveSession::digest_if_due() {
-  if (log_ == nullptr || moved_ || stop_) return {};
-  uint64_t now = machine_.timers().now_ns();
-  if (now < next_digest_ns_) return {};
-  TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
-  TRY_ASSIGN(uint64_t ram, tracker_->refresh());
-  static constexpr size_t kMaxPages = 4096;
-  auto pages = tracker_->take_changed();
-  bool cut = pages.size() > kMaxPages;
-  if (cut) pages.resize(kMaxPages);
-  TRY(append(trace::DigestEvent{vm::hash(cpu), ram, std::move(pages), cut}));
-  if (options_.keyframe_ns && now >= next_keyframe_ns_) {
-    TRY(log_->append_keyframe(cpu, machine_.memory(), devices_, tracker_->take_touched(), time_us()));
-    next_keyframe_ns_ = machine_.timers().now_ns() + *options_.keyframe_ns;
-  }
-  uint64_t after = machine_.timers().now_ns();
-  next_digest_ns_ = after + std::max(kFirstDigestNs, kDigestShare * (after - now));
-  return {};
-}
-
-void LiveSession::check_limits() {
-  if (interrupt_wanted_.exchange(false)) stop_with({.kind = SessionStop::Kind::interrupted});
-  if (ended_) return;
-  if (options_.max_events && events_ >= *options_.max_events) {
-    end_with(fmt::format("--max-events {}", *options_.max_events));
-  } else if (options_.max_ns && machine_.timers().now_ns() >= *options_.max_ns) {
-    end_with(fmt::format("--max-seconds {}", static_cast<double>(*options_.max_ns) / 1e9));
-  } else if (readable(options_.stop_fd)) {
-    end_with("interrupted by the user");
-  }
-}
-
-bool LiveSession::input_ready() {
-  vm::HostInput* input = machine_.serial_input();
-  if (input == nullptr || !readable(options_.input_fd)) return false;
-  bool full = input->room() == 0;
-  if (full && !input_full_) waker_->unwatch(options_.input_fd);
-  if (!full && input_full_) waker_->watch(options_.input_fd);
-  input_full_ = full;
-  return !full;
-}
-
-void LiveSession::feed_input() {
-  vm::HostInput* input = machine_.serial_input();
-  uint8_t bytes[256];
-  ssize_t got = ::read(options_.input_fd, bytes, std::min(input->room(), sizeof bytes));
-  if (got > 0) {
-    input->receive({bytes, static_cast<size_t>(got)});
-  } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
-    waker_->unwatch(options_.input_fd);  // end of input: nothing more will come
-    options_.input_fd = -1;
-  }
 }
 
 // ---- The log

@@ -31,6 +31,9 @@ struct LiveOptions {
 /// all that enters. Without a log it does the same and writes nothing. Borrows everything; one thread, but for interrupt().
 class LiveSession final : public vm::Session {
  public:
+  /// There is no digest before this time and none more often.
+  static constexpr uint64_t kDigestEveryNs = 50'000'000;
+
   static Result<std::unique_ptr<LiveSession>> create(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuModel& model,
                                                      const Clock& clock, trace::Writer* log, LiveOptions options);
   ~LiveSession() override;
