@@ -93,8 +93,10 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
                    "the guest went on to its next device access, HLT or fault before this point");
   }
   TRY(check_exit(*exit));
-  if (stepping && !stop_ && !std::holds_alternative<vm::Interrupted>(*exit)) stop_with({.kind = SessionStop::Kind::step});
-  return {};
+  if (stop_ || std::holds_alternative<vm::Interrupted>(*exit)) return {};
+  if (stepping) stop_with({.kind = SessionStop::Kind::step});
+  // Steps, and breakpoints in a loop, may go on for ever without a kick ever ending a run.
+  return stop_ ? Status{} : check_patience();
 }
 
 Status Replayer::arm_breakpoints(const vm::GuestVirt* extra) {

@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kMaxReports = 100;
 constexpr uint64_t kRecent = 8;
 constexpr uint64_t kSlowdown = 200;  // how much longer than at its recording an event may take
+constexpr uint64_t kUnknownGapUs = 10'000'000;
 
 /// One line about what the guest did.
 std::string describe_exit(const vm::Exit& exit, const std::vector<vm::DeviceRegion>& devices) {
@@ -27,7 +28,7 @@ std::string describe_exit(const vm::Exit& exit, const std::vector<vm::DeviceRegi
             return e.access.is_write() ? text : fmt::format("{} (a read; its value would come from the trace)", text);
           },
           [](const vm::MsrAccess& e) {
-            return fmt::format("{} of {:#x}{}", e.write ? "wrmsr" : "rdmsr", e.index,
+            return fmt::format("{} {:#x}{}", e.write ? "wrmsr" : "rdmsr", e.index,
                                e.write ? fmt::format(" <- {:#x}", e.value) : "");
           },
           [](const vm::Halted&) { return std::string("halt"); },
@@ -155,7 +156,8 @@ Status Replayer::take() {
 }
 
 uint64_t Replayer::patience() {
-  uint64_t gap_us = next_ != nullptr && next_->time_us > last_time_us_ ? next_->time_us - last_time_us_ : 0;
+  // How long the guest ran on to the end after the last event is not recorded.
+  uint64_t gap_us = next_ == nullptr ? kUnknownGapUs : next_->time_us - std::min(next_->time_us, last_time_us_);
   return options_.patience_ns + std::min<uint64_t>(gap_us, 3'600'000'000) * 1000 * kSlowdown;
 }
 
@@ -170,6 +172,7 @@ Status Replayer::run_guest(bool stepping) {
   if (!single || stop_ || std::holds_alternative<vm::Interrupted>(exit)) return {};
   TRY(complete_instruction());
   if (stepping) stop_with({.kind = SessionStop::Kind::step});
+  if (!stop_ && std::holds_alternative<vm::Stepped>(exit)) return check_patience();  // a kick does not end a step
   return {};
 }
 
@@ -211,16 +214,7 @@ Status Replayer::check_exit(const vm::Exit& exit) {
                         },
                         [&](const vm::Interrupted&) -> Status {
                           in_instruction_ = false;
-                          TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
-                          if (interrupt_wanted_.load() && !undelivered) {
-                            interrupt_wanted_.store(false);
-                            waker_->rearm();
-                            stop_with({.kind = SessionStop::Kind::interrupted});
-                          } else if (clock_.now_ns() >= give_up_at_ns_) {
-                            return diverge(Divergence::Kind::access, expectation(),
-                                           "the guest runs on and this event does not come");
-                          }
-                          return {};
+                          return check_patience();
                         },
                         [&](const vm::Completed&) -> Status {
                           in_instruction_ = false;
@@ -237,6 +231,19 @@ Status Replayer::check_exit(const vm::Exit& exit) {
                         },
                     },
                     exit);
+}
+
+/// Nothing happened: has the user had enough, or have we?
+Status Replayer::check_patience() {
+  TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
+  if (interrupt_wanted_.load() && !undelivered) {
+    interrupt_wanted_.store(false);
+    waker_->rearm();
+    stop_with({.kind = SessionStop::Kind::interrupted});
+    return {};
+  }
+  if (clock_.now_ns() < give_up_at_ns_) return {};
+  return diverge(Divergence::Kind::access, expectation(), "the guest runs on and this event does not come");
 }
 
 Status Replayer::check_access(const vm::DeviceAccess& exit) {

@@ -76,6 +76,7 @@ class Replayer final : public vm::Session {
   Status run_guest(bool stepping);
   Result<vm::Exit> run_watched(vm::RunMode mode);
   Status check_exit(const vm::Exit& exit);
+  Status check_patience();
   Status check_access(const vm::DeviceAccess& exit);
   Status check_msr(const vm::MsrAccess& exit);
   Status complete_instruction();

@@ -8,4 +8,7 @@ struct Overloaded : F... {
   using F::operator()...;
 };
 
+template <typename... F>
+Overloaded(F...) -> Overloaded<F...>;  // clang 14 does not deduce it for an aggregate
+
 }  // namespace dejavm

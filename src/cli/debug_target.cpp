@@ -89,8 +89,6 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
       out.kind = To::breakpoint;
       break;
     case From::interrupted:
-      out.kind = To::interrupted;
-      break;
     case From::position:
       out.kind = To::interrupted;
       break;

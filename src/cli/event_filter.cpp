@@ -20,7 +20,7 @@ Result<uint64_t> event_number(std::string_view text, uint64_t end) {
 }  // namespace
 
 std::vector<Option> EventFilter::options(const std::vector<vm::DeviceRegion>& devices) {
-  auto place = [this, &devices](std::string prefix) {
+  auto place = [this, &devices](const std::string& prefix) {
     return [this, &devices, prefix](std::string_view value) -> Status {
       TRY_ASSIGN(vm::Place parsed, vm::parse_place(prefix + std::string(value), devices));
       access_.places.push_back(std::move(parsed));

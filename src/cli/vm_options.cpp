@@ -6,7 +6,8 @@ namespace dejavm::cli {
 namespace {
 
 /// An option of QEMU's of which only some values mean what dejavm does anyway.
-Option fixed(std::string name, std::string value_name, std::vector<std::string> accepted, std::string why) {
+Option fixed(const std::string& name, std::string value_name, const std::vector<std::string>& accepted,
+             const std::string& why) {
   auto apply = [name, accepted, why](std::string_view value) -> Status {
     for (const std::string& one : accepted) {
       if (value == one) return {};
