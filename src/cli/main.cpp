@@ -1,6 +1,8 @@
 // The one binary: picks a subcommand and turns its result into an exit status.
+#include <cerrno>
 #include <csignal>
 #include <exception>
+#include <system_error>
 
 #include "cli/commands.h"
 #include "cli/messages.h"
@@ -63,7 +65,11 @@ int main(int argc, char** argv) {
   std::signal(SIGXFSZ, SIG_IGN);  // so is a file that may not grow
   try {
     return dejavm::cli::dispatch(dejavm::cli::Words(argv + 1, argv + argc));
-  } catch (const std::exception& error) {  // out of memory, a broken stdout
+  } catch (const std::system_error& error) {
+    if (error.code().value() == EPIPE) return dejavm::cli::kDone;  // whoever read our stdout has seen enough
+    dejavm::cli::say_error(dejavm::Error{error.what(), {}, dejavm::ErrorKind::failed});
+    return dejavm::cli::kFailed;
+  } catch (const std::exception& error) {  // out of memory
     dejavm::cli::say_error(dejavm::Error{error.what(), {}, dejavm::ErrorKind::failed});
     return dejavm::cli::kFailed;
   }

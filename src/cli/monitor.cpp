@@ -92,7 +92,7 @@ Result<std::string> Monitor::mmio_delete(const Arguments& words) {
     return "all mmio breakpoints deleted\n";
   }
   auto id = words.size() == 3 ? parse_u64(words[2]) : std::nullopt;
-  if (!id || !session_.breaks().remove(static_cast<unsigned>(*id))) {
+  if (!id || *id > UINT32_MAX || !session_.breaks().remove(static_cast<unsigned>(*id))) {
     return fail_usage("mmio delete wants the number of a breakpoint, or all", "`mmio list` shows them.");
   }
   return fmt::format("mmio breakpoint {} deleted\n", *id);
@@ -156,19 +156,23 @@ Result<std::string> Monitor::dma(const Arguments& words) {
   uint64_t offset = range->offset + (gpa->value - range->base.value);
 
   std::vector<std::string> found;
-  std::string last_write = "(none)";
+  // The doorbell: bus masters have theirs in MMIO as a rule, and a port write may be an interrupt handler's EOI in between.
+  std::string last_write[2];
   trace::EventCursor cursor(*reader_);
   while (static_cast<int64_t>(cursor.next_number()) <= session_.last_event()) {
     uint64_t number = cursor.next_number();
     TRY_ASSIGN(const trace::Event* event, cursor.next());
     if (event == nullptr) break;
     if (const auto* access = std::get_if<trace::AccessEvent>(&event->body); access != nullptr && access->access.is_write()) {
-      last_write = fmt::format("{} {}", number, trace::describe(event->body, session_.devices()));
+      last_write[static_cast<unsigned>(access->access.space)] =
+          fmt::format("event {} {}", number, trace::describe(event->body, session_.devices()));
     }
     const auto* write = std::get_if<trace::MemoryWriteEvent>(&event->body);
     if (write == nullptr || offset - write->offset >= write->bytes.size()) continue;
-    found.push_back(fmt::format("event {}: {}, byte {} of it here\n  last device write before it: event {}\n", number,
-                                trace::describe(event->body, session_.devices()), offset - write->offset, last_write));
+    const std::string& doorbell = last_write[last_write[0].empty() ? 1 : 0];
+    found.push_back(fmt::format("event {}: {}, byte {} of it here\n  last device write before it: {}\n", number,
+                                trace::describe(event->body, session_.devices()), offset - write->offset,
+                                doorbell.empty() ? "none" : doorbell));
   }
   if (found.empty()) return fmt::format("no device wrote {:#x} so far\n", *addr);
   std::string text;

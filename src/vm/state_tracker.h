@@ -14,8 +14,8 @@
 
 namespace dejavm::vm {
 
-/// Borrowed vcpu and memory outlive it. Create it when the memory has its initial contents. refresh() costs what the pages changed
-/// since the last one cost: the engine's dirty log and a hash of each.
+/// Borrowed vcpu and memory outlive it. Create it when the memory has its initial contents. refresh() costs what the pages
+/// changed since the last one cost: the engine's dirty log and a hash of each.
 class StateTracker {
  public:
   StateTracker(Vcpu& vcpu, GuestMemory& memory) : vcpu_(vcpu), memory_(memory), digest_(memory) {}

@@ -82,12 +82,13 @@ class Vcpu {
   /// Makes the current or the next run(RunMode::free) return Interrupted soon. Any thread, async-signal-safe.
   virtual void kick() = 0;
 
-  /// The whole state. Not at a consistent point (a DeviceAccess that is not complete, an injection that is not delivered) general
-  /// registers and RIP are as the engine has them in the middle of it: good to look at, not to keep.
+  /// The whole state. Not at a consistent point (a DeviceAccess that is not complete, an injection that is not delivered)
+  /// general registers and RIP are as the engine has them in the middle of it: good to look at, not to keep.
   virtual Result<CpuState> state() = 0;
   /// At a consistent point only.
   virtual Status set_state(const CpuState& state) = 0;
-  /// General, segment and control registers of the last exit: cheap. Debug registers, MSRs other than EFER, x87 and SSE are not filled.
+  /// General, segment and control registers of the last exit: cheap. Debug registers, MSRs other than EFER, x87 and SSE are
+  /// not filled.
   virtual const CpuState& quick_registers() = 0;
 
   /// IF as of the last exit, without looking at the shadow; cheap.

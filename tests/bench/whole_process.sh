@@ -18,22 +18,23 @@ if [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; then
   exit 77
 fi
 
-# timed NAME COMMAND...: runs it and sets `seconds`; any failure ends the benchmark. 600000 reads and the console's few writes.
+# timed NAME COMMAND...: runs it and sets `seconds` and `cpu` (user and system, all threads); any failure ends the benchmark.
 timed() {
-  local name=$1 start=$EPOCHREALTIME
+  local name=$1 user system TIMEFORMAT='%3R %3U %3S'
   shift
-  if ! timeout 120 "$@" < /dev/null > "$work/out" 2> "$work/err"; then
+  if ! { time timeout 120 "$@" < /dev/null > "$work/out" 2> "$work/err"; } 2> "$work/time"; then
     echo "whole_process: $name failed:"
     tail -n 5 "$work/err"
     exit 1
   fi
-  seconds=$(awk "BEGIN { printf \"%.3f\", $EPOCHREALTIME - $start }")
+  read -r seconds user system < "$work/time"
+  cpu=$(awk "BEGIN { printf \"%.3f\", $user + $system }")
 }
 
 median() { sort -g | awk '{ v[NR] = $1 } END { printf "%.3f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
 
-run() { timed "$1 run" "$dejavm" run "${vm[@]}"; plain=$seconds; }
-record() { timed "$1 record" "$dejavm" record -o "$work/$1.dvt" "${vm[@]}"; recorded=$seconds; }
+run() { timed "$1 run" "$dejavm" run "${vm[@]}"; plain=$seconds plain_cpu=$cpu; }
+record() { timed "$1 record" "$dejavm" record -o "$work/$1.dvt" "${vm[@]}"; recorded=$seconds recorded_cpu=$cpu; }
 
 # compare NAME ROUNDS: the guest in `vm`, run and recorded in alternating order; sets `ratio` to the median of the rounds' ratios.
 compare() {
@@ -42,7 +43,8 @@ compare() {
   for ((round = 1; round <= $2; round++)); do
     if ((round % 2)); then run "$name"; record "$name"; else record "$name"; run "$name"; fi
     awk "BEGIN { printf \"%.4f\n\", $recorded / $plain }" >> "$work/ratios"
-    printf '  round %d   run %8.3f s   record %8.3f s   ratio %s\n' "$round" "$plain" "$recorded" "$(tail -n 1 "$work/ratios")"
+    printf '  round %d   run %8.3f s (CPU %.3f)   record %8.3f s (CPU %.3f)   ratio %s\n' "$round" "$plain" "$plain_cpu" \
+      "$recorded" "$recorded_cpu" "$(tail -n 1 "$work/ratios")"
   done
   ratio=$(median < "$work/ratios")
 }
