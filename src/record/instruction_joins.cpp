@@ -19,7 +19,7 @@ bool InstructionJoins::write_may_continue() const {
 }
 
 bool InstructionJoins::next(const vm::Access& access, bool certain) {
-  uint64_t rip = vcpu_.quick_registers().rip;
+  uint64_t rip = vcpu_.rip();
   bool joins = certain;
   if (!certain && previous_) {
     joins = decide(access, rip);

@@ -45,6 +45,7 @@ class KvmVcpu final : public vm::Vcpu {
   Result<vm::CpuState> state() override;
   Status set_state(const vm::CpuState& state) override;
   const vm::CpuState& quick_registers() override;
+  uint64_t rip() override;
 
   bool interrupts_enabled() const override { return interrupts_enabled_; }
   Result<bool> can_interrupt() override;
@@ -317,6 +318,12 @@ const vm::CpuState& KvmVcpu::quick_registers() {
   CHECK(registers.has_value());  // reading registers of a vCPU that is not running has no way to fail
   fill_registers(**registers, quick_);
   return quick_;
+}
+
+uint64_t KvmVcpu::rip() {
+  auto registers = registers_.get();
+  CHECK(registers.has_value());
+  return (*registers)->regs.rip;
 }
 
 Result<bool> KvmVcpu::injection_pending() {
