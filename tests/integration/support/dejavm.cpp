@@ -1,0 +1,113 @@
+#include "support/dejavm.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <regex>
+#include <sstream>
+
+#include "base/check.h"
+
+namespace dejavm::integration {
+
+Repeats repeats() {
+  const char* wanted = std::getenv("DEJAVM_REPEAT");
+  bool full = wanted != nullptr && std::string_view(wanted) == "full";
+  return full ? Repeats{10, 50} : Repeats{2, 6};
+}
+
+std::string guest_image(const std::string& name) { return DEJAVM_GUEST_DIR "/" + name + ".bin"; }
+std::string guest_symbols(const std::string& name) { return DEJAVM_GUEST_DIR "/" + name + ".elf"; }
+
+bool readable(const std::string& path) { return ::access(path.c_str(), R_OK) == 0; }
+bool have_kvm() { return ::access("/dev/kvm", R_OK | W_OK) == 0; }
+
+bool have_program(const std::string& name) {
+  std::istringstream path(std::getenv("PATH") != nullptr ? std::getenv("PATH") : "");
+  for (std::string directory; std::getline(path, directory, ':');) {
+    if (::access((directory + "/" + name).c_str(), X_OK) == 0) return true;
+  }
+  return false;
+}
+
+Words operator+(Words left, const Words& right) {
+  left.insert(left.end(), right.begin(), right.end());
+  return left;
+}
+
+Words dejavm(const Words& arguments) { return Words{DEJAVM_BINARY} + arguments; }
+
+Words guest_options(const std::string& guest) {
+  return {"-bios",     guest_image(guest), "-m", "16M", "-device", "edu", "-device", "isa-debug-exit,iobase=0x501",
+          "-no-reboot"};
+}
+
+std::string ram_of(const std::string& messages) {
+  std::smatch match;
+  static const std::regex kRam("\\bram ([0-9a-f]{16})\\b");
+  return std::regex_search(messages, match, kRam) ? match[1].str() : std::string();
+}
+
+nlohmann::json events_of(const std::string& trace, const Words& filters) {
+  Finished dump = run(dejavm({"dump", trace, "--json"}) + filters);
+  EXPECT_EQ(dump.status, kDone) << dump.err;
+  nlohmann::json document = nlohmann::json::parse(dump.out, nullptr, false);
+  EXPECT_TRUE(document.is_object()) << "dump --json printed no JSON document";
+  return document.is_object() ? document["events"] : nlohmann::json::array();
+}
+
+// ---- IntegrationTest
+
+IntegrationTest::IntegrationTest() {
+  std::string pattern = (std::filesystem::temp_directory_path() / "dejavm-test-XXXXXX").string();
+  CHECK(::mkdtemp(pattern.data()) != nullptr);
+  directory_ = pattern;
+}
+
+IntegrationTest::~IntegrationTest() {
+  if (HasFailure()) {
+    std::cerr << "files of this test are kept in " << directory_ << "\n";
+    return;
+  }
+  std::error_code ignored;
+  std::filesystem::remove_all(directory_, ignored);
+}
+
+void IntegrationTest::write_file(const std::string& name, const std::string& contents) const {
+  std::ofstream(path(name), std::ios::binary) << contents;
+}
+
+std::string IntegrationTest::read_text(const std::string& name) const {
+  std::ifstream file(path(name), std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// ---- KvmTest
+
+void KvmTest::SetUp() {
+  if (!have_kvm()) GTEST_SKIP() << "/dev/kvm is absent or not permitted";
+}
+
+Finished KvmTest::record(const std::string& guest, const Words& more, std::string_view input) const {
+  return run(dejavm({"record", "-o", trace_of(guest)}) + guest_options(guest) + more, input);
+}
+
+std::string KvmTest::recorded(const std::string& guest, const Words& more, std::string_view input) const {
+  Finished recording = record(guest, more, input);
+  EXPECT_EQ(recording.status, kDone) << recording.err;
+  return trace_of(guest);
+}
+
+void KvmTest::expect_faithful_replay(const std::string& trace, const Finished& recording) const {
+  Finished replay = run(dejavm({"replay", trace}));
+  EXPECT_EQ(replay.status, kDone) << replay.err;
+  EXPECT_NE(replay.err.find(" 0 divergences, "), std::string::npos) << replay.err;
+  EXPECT_FALSE(ram_of(recording.err).empty()) << recording.err;
+  EXPECT_EQ(ram_of(replay.err), ram_of(recording.err)) << replay.err;
+}
+
+}  // namespace dejavm::integration
