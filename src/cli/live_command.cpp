@@ -116,6 +116,10 @@ Result<std::unique_ptr<devices::Pc>> build_machine(const LiveCommand& c, const C
   devices::PcConfig config;
   config.ram_size = c.vm.ram_size;
   TRY_ASSIGN(config.bios, read_file(c.vm.bios, kMaxBios));
+  if (config.bios.empty() || config.bios.size() % vm::kPageSize != 0) {
+    return fail_usage(fmt::format("{} has {} bytes: not a firmware image", c.vm.bios, config.bios.size()),
+                      "A firmware image has a multiple of 4096 bytes, and its last 16 are the reset vector.");
+  }
   config.rtc_start_unix_s = std::time(nullptr);
   if (!serial.is_null()) config.serial_output = serial.sink();
   config.debugcon_output = debugcon.sink();

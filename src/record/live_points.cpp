@@ -29,8 +29,7 @@ bool LiveSession::needs_attention() {
          m.timers().next_deadline_ns().value_or(UINT64_MAX) <= now ||
          (log_ != nullptr && !moved_ && now >= next_digest_ns_) ||
          (m.interrupt_pending() && (vcpu_.interrupts_enabled() || !window_requested_)) ||
-         map_generation_ != m.memory().map_generation() || bus_generation_ != m.bus().generation() ||
-         (options_.max_events && events_ >= *options_.max_events) || (options_.max_ns && now >= *options_.max_ns) ||
+         map_generation_ != m.memory().map_generation() || bus_generation_ != m.bus().generation() || wants_end(now) ||
          (input_full_ && m.serial_input()->room() > 0);
 }
 
@@ -54,7 +53,11 @@ Status LiveSession::service(bool hold_interrupts) {
 
   uint64_t base = clock_.now_ns() - machine_.timers().now_ns();
   auto deadline = machine_.timers().next_deadline_ns();
-  if (options_.max_ns) deadline = std::min(deadline.value_or(UINT64_MAX), *options_.max_ns);
+  if (!ending_.empty()) {
+    deadline = std::min(deadline.value_or(UINT64_MAX), end_at_latest_ns_);
+  } else if (options_.max_ns) {
+    deadline = std::min(deadline.value_or(UINT64_MAX), *options_.max_ns);
+  }
   waker_->set_deadline(deadline ? std::optional(*deadline + base) : std::nullopt);
   return {};
 }
@@ -152,16 +155,28 @@ Status LiveSession::digest_if_due() {
   return {};
 }
 
+/// Whether check_limits() would do something about the end now.
+bool LiveSession::wants_end(uint64_t now) const {
+  if (!ending_.empty()) return !moved_ || now >= end_at_latest_ns_;
+  return (options_.max_events && events_ >= *options_.max_events) || (options_.max_ns && now >= *options_.max_ns);
+}
+
 void LiveSession::check_limits() {
   if (interrupt_wanted_.exchange(false)) stop_with({.kind = SessionStop::Kind::interrupted});
   if (ended_) return;
-  if (options_.max_events && events_ >= *options_.max_events) {
-    end_with(fmt::format("--max-events {}", *options_.max_events));
-  } else if (options_.max_ns && machine_.timers().now_ns() >= *options_.max_ns) {
-    end_with(fmt::format("--max-seconds {}", static_cast<double>(*options_.max_ns) / 1e9));
-  } else if (readable(options_.stop_fd)) {
-    end_with("interrupted by the user");
+  uint64_t now = machine_.timers().now_ns();
+  if (ending_.empty()) {
+    if (options_.max_events && events_ >= *options_.max_events) {
+      ending_ = fmt::format("--max-events {}", *options_.max_events);
+    } else if (options_.max_ns && now >= *options_.max_ns) {
+      ending_ = fmt::format("--max-seconds {}", static_cast<double>(*options_.max_ns) / 1e9);
+    } else if (readable(options_.stop_fd)) {
+      ending_ = "interrupted by the user";
+      waker_->unwatch(options_.stop_fd);
+    }
+    end_at_latest_ns_ = now + kEndGraceNs;
   }
+  if (!ending_.empty() && wants_end(now)) end_with(ending_);
 }
 
 bool LiveSession::input_ready() {

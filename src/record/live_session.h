@@ -33,6 +33,8 @@ class LiveSession final : public vm::Session {
  public:
   /// There is no digest before this time and none more often.
   static constexpr uint64_t kDigestEveryNs = 50'000'000;
+  /// How long an end waits for the guest's next event: an end between events has to be searched for at replay.
+  static constexpr uint64_t kEndGraceNs = 1'000'000'000;
 
   static Result<std::unique_ptr<LiveSession>> create(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuModel& model,
                                                      const Clock& clock, trace::Writer* log, LiveOptions options);
@@ -75,6 +77,7 @@ class LiveSession final : public vm::Session {
   Status handle_power();
   Status inject();
   Status digest_if_due();
+  bool wants_end(uint64_t now) const;
   void check_limits();
   bool input_ready();
   void feed_input();
@@ -115,6 +118,8 @@ class LiveSession final : public vm::Session {
   std::optional<vm::SessionStop> stop_;
   std::optional<vm::SessionStop> ended_;
   std::atomic<bool> interrupt_wanted_{false};
+  std::string ending_;             // why the run is to end at the next boundary; empty: it is not
+  uint64_t end_at_latest_ns_ = 0;  // and there at the latest, wherever the guest is
   uint64_t map_generation_ = 0;
   uint64_t bus_generation_ = 0;
   uint64_t next_digest_ns_ = 0;

@@ -1,5 +1,7 @@
 #include "trace/writer.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <optional>
 
@@ -242,7 +244,12 @@ Result<std::unique_ptr<Writer>> Writer::create(const std::string& path, const De
                                                const vm::GuestMemory& memory, WriterOptions options) {
   TRY_ASSIGN(std::unique_ptr<FrameFile> file, FrameFile::create(path));
   auto writer = std::make_unique<FileWriter>(std::move(file), description, options);
-  TRY(writer->start(description, memory));
+  if (Status started = writer->start(description, memory); !started) {
+    writer.reset();
+    ::unlink(path.c_str());  // there is nothing in it
+    return fail(started.error().what,
+                "Nothing was recorded. A recording reserves some 16 MiB at its start: free space or write elsewhere.");
+  }
   return writer;
 }
 

@@ -245,16 +245,44 @@ TEST(Interrupts, InputEntersAtAConsistentPointAndWaitsForRoom) {
   EXPECT_EQ(r.machine.input.received, "abc");
 }
 
-TEST(Interrupts, TheStopDescriptorEndsTheRun) {
-  int pipe_fds[2];
-  ASSERT_EQ(::pipe(pipe_fds), 0);
-  Fd reading(pipe_fds[0]), writing(pipe_fds[1]);
-  Recording r({vm::nop(), vm::jump(vm::kCode)}, {.stop_fd = reading.get()});
-  ASSERT_TRUE(write_all(writing.get(), Bytes{1}, "pipe"));
+/// A descriptor that says at once that the run is to end.
+class StopAtOnce {
+ public:
+  StopAtOnce() {
+    int fds[2];
+    CHECK(::pipe(fds) == 0);
+    reading_ = Fd(fds[0]);
+    writing_ = Fd(fds[1]);
+    CHECK(write_all(writing_.get(), Bytes{1}, "pipe").has_value());
+  }
+  int fd() const { return reading_.get(); }
+
+ private:
+  Fd reading_, writing_;
+};
+
+TEST(Interrupts, TheStopDescriptorEndsTheRunAtTheNextBoundary) {
+  StopAtOnce stop_now;
+  Recording r({vm::read(vm::kDevice), vm::jump(vm::kCode)}, {.stop_fd = stop_now.fd()});
 
   vm::SessionStop stop = r.go();
 
   EXPECT_EQ(stop.reason, "interrupted by the user");
+  trace::End end = r.session->finish(stop.reason).value();
+  EXPECT_EQ(end.where.placement, trace::Placement::boundary);
+}
+
+TEST(Interrupts, AGuestWithoutEventsEndsAtAMatchedStateAfterTheGrace) {
+  StopAtOnce stop_now;
+  Recording r({vm::nop(), vm::jump(vm::kCode)}, {.stop_fd = stop_now.fd()});
+  r.tick(100'000);
+
+  vm::SessionStop stop = r.go();
+
+  EXPECT_EQ(stop.reason, "interrupted by the user");
+  EXPECT_GE(r.machine.timers().now_ns(), LiveSession::kEndGraceNs);
+  trace::End end = r.session->finish(stop.reason).value();
+  EXPECT_EQ(end.where.placement, trace::Placement::state);
 }
 
 }  // namespace

@@ -208,16 +208,17 @@ INSTANTIATE_TEST_SUITE_P(Hosts, RecordReplay, testing::ValuesIn(hosts()), [](con
                      h.exact_window_now ? "Exact" : "Stepping", h.hardware_breakpoints ? "Breakpoints" : "");
 });
 
-TEST(RecordReplayOnce, TheRecordingHasEveryPlacement) {
-  TempFolder folder;
-  record_driver(folder.file("t.dvt"), {.seed = 1});
-  auto reader = trace::Reader::open(folder.file("t.dvt")).value();
-
+TEST(RecordReplayOnce, TheRecordingsHaveEveryPlacement) {
   std::set<trace::Placement> irqs, dmas;
-  trace::EventCursor cursor(*reader);
-  while (const trace::Event* event = cursor.next().value()) {
-    if (const auto* e = std::get_if<trace::InterruptEvent>(&event->body)) irqs.insert(e->where.placement);
-    if (const auto* e = std::get_if<trace::MemoryWriteEvent>(&event->body)) dmas.insert(e->where.placement);
+  for (unsigned seed = 1; seed <= 6; ++seed) {
+    TempFolder folder;
+    record_driver(folder.file("t.dvt"), {.seed = seed, .kick_one_in = 5});
+    auto reader = trace::Reader::open(folder.file("t.dvt")).value();
+    trace::EventCursor cursor(*reader);
+    while (const trace::Event* event = cursor.next().value()) {
+      if (const auto* e = std::get_if<trace::InterruptEvent>(&event->body)) irqs.insert(e->where.placement);
+      if (const auto* e = std::get_if<trace::MemoryWriteEvent>(&event->body)) dmas.insert(e->where.placement);
+    }
   }
 
   using trace::Placement;
