@@ -73,8 +73,11 @@ Result<bool> Replayer::matches(const trace::MatchedState& state) {
 /// Runs towards a place that has no event of its own. Returns after each exit; the caller looks whether it is the place.
 Status Replayer::approach(const trace::Where& where, bool stepping) {
   const vm::VcpuCapabilities& can = vcpu_.capabilities();
-  bool free = !stepping && ((where.placement == trace::Placement::window && can.exact_window) ||
-                            (where.placement == trace::Placement::state && can.hardware_breakpoints));
+  bool counting = options_.until && last_event() == options_.until->event;
+  bool slot_left = user_breakpoints_.size() < can.max_breakpoints;
+  bool free = !stepping && !counting &&
+              ((where.placement == trace::Placement::window && can.exact_window) ||
+               (where.placement == trace::Placement::state && can.hardware_breakpoints && slot_left));
   bool window = free && where.placement == trace::Placement::window;
   if (window) vcpu_.request_window(true);
   if (free && where.placement == trace::Placement::state) {
@@ -141,8 +144,15 @@ Status Replayer::finish(bool stepping) {
   if (ended_) return {};
   if (end != nullptr && end->cpu_is_dead) {
     waker_->set_deadline(give_up_at_ns_);
-    auto exit = vcpu_.run(vm::RunMode::free);
-    if (exit && std::holds_alternative<vm::Interrupted>(*exit) && clock_.now_ns() < give_up_at_ns_) return check_exit(*exit);
+    auto exit = vcpu_.run(stepping ? vm::RunMode::step : vm::RunMode::free);
+    bool on_the_way =
+        exit && (std::holds_alternative<vm::Interrupted>(*exit) || std::holds_alternative<vm::Stepped>(*exit) ||
+                 std::holds_alternative<vm::BreakpointHit>(*exit));
+    if (on_the_way) {
+      TRY(check_exit(*exit));
+      if (std::holds_alternative<vm::Stepped>(*exit)) stop_with({.kind = SessionStop::Kind::step});
+      return {};
+    }
     if (exit && !std::holds_alternative<vm::Shutdown>(*exit)) {
       return diverge(Divergence::Kind::access, "the CPU stops for good (" + end->reason + ")", "the guest runs on");
     }

@@ -157,7 +157,8 @@ Status Replayer::take() {
 
 uint64_t Replayer::patience() {
   // How long the guest ran on to the end after the last event is not recorded.
-  uint64_t gap_us = next_ == nullptr ? kUnknownGapUs : next_->time_us - std::min(next_->time_us, last_time_us_);
+  bool unknown = next_ == nullptr || !reader_.description().has_time;
+  uint64_t gap_us = unknown ? kUnknownGapUs : next_->time_us - std::min(next_->time_us, last_time_us_);
   return options_.patience_ns + std::min<uint64_t>(gap_us, 3'600'000'000) * 1000 * kSlowdown;
 }
 

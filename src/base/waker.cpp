@@ -54,9 +54,11 @@ void Waker::unwatch(int fd) {
 void Waker::set_deadline(std::optional<uint64_t> ns) {
   std::lock_guard lock(mutex_);
   if (deadline_ == ns) return;
+  std::optional<uint64_t> kick_before = attention() ? kick_at_ : std::nullopt;  // what came while the caller was busy
   bool sooner = ns && (!kick_at_ || *ns + kGraceNs < *kick_at_);
   deadline_ = ns;
   kick_at_ = ns ? std::optional(*ns + kGraceNs) : std::nullopt;
+  if (kick_before) kick_at_ = kick_at_ ? std::min(*kick_at_, *kick_before) : kick_before;
   if (sooner) ring();
 }
 

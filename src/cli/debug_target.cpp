@@ -143,6 +143,7 @@ Status DebugTarget::remove_breakpoint(vm::GuestVirt addr) {
 }
 
 Status DebugTarget::insert_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) {
+  if (length > vm::kPageSize) return fail(fmt::format("a watch of {} bytes is too long; at most {}", length, vm::kPageSize));
   TRY_ASSIGN(vm::CpuState cpu, registers());
   auto gpa = vm::translate(cpu, session_.memory(), addr);
   bool ram = gpa && session_.memory().find(*gpa) != nullptr;

@@ -233,7 +233,7 @@ Result<int> live(const Words& words, bool recording) {
   kicks.reset();
   double seconds = static_cast<double>(clock.now_ns() - start) / 1e9;
   if (end.error) end.stop.reason = "ended by an error: " + end.error->what.substr(0, end.error->what.find('\n'));
-  auto sealed = session->finish(end.stop.reason, end.error.has_value());
+  auto sealed = session->finish(end.stop.reason);
   report(c, end, sealed ? *sealed : trace::End{}, static_cast<uint64_t>(session->last_event() + 1), seconds);
   if (end.error) return tl::make_unexpected(*end.error);
   if (!sealed) return tl::make_unexpected(sealed.error());

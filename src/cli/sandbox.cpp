@@ -52,6 +52,9 @@ constexpr int kAllowed[] = {
     SCMP_SYS(nanosleep),
     SCMP_SYS(gettimeofday),
     SCMP_SYS(restart_syscall),
+    SCMP_SYS(timer_create),
+    SCMP_SYS(timer_settime),
+    SCMP_SYS(timer_delete),
     SCMP_SYS(accept4),
     SCMP_SYS(recvfrom),
     SCMP_SYS(recvmsg),
@@ -69,13 +72,14 @@ constexpr int kAllowed[] = {
 Status enter_sandbox() {
   scmp_filter_ctx filter = ::seccomp_init(SCMP_ACT_KILL_PROCESS);
   if (filter == nullptr) return fail("cannot set up the seccomp filter of a replay");
-  int error = 0;
+  int error = ::seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);  // the threads that run already, too
   for (int call : kAllowed) {
     if (error == 0) error = ::seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0);
   }
   // Memory, but never executable memory.
+  const scmp_arg_cmp not_executable{2, SCMP_CMP_MASKED_EQ, PROT_EXEC, 0};
   for (int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
-    if (error == 0) error = ::seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    if (error == 0) error = ::seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &not_executable);
   }
   // The kernel refuses these politely, so that a library that merely asks (for a locale, say) goes on without.
   for (int call : {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(access), SCMP_SYS(readlink)}) {

@@ -36,9 +36,11 @@ bool LiveSession::needs_attention() {
 Status LiveSession::service(bool hold_interrupts) {
   TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
   if (undelivered) {  // not a consistent point: let the frame be pushed first, and come back soon
+    armed_deadline_ns_ = machine_.timers().now_ns();
     waker_->set_deadline(clock_.now_ns());
     return {};
   }
+  if (dead_) return handle_power();  // nothing can enter a CPU in shutdown
   if (waker_->attention()) waker_->rearm();
   uint64_t now = machine_.timers().now_ns();
   bool input = input_ready();
@@ -51,15 +53,21 @@ Status LiveSession::service(bool hold_interrupts) {
   check_limits();
   if (!stop_ && (halted_ || !hold_interrupts)) TRY(inject());
 
-  uint64_t base = clock_.now_ns() - machine_.timers().now_ns();
-  auto deadline = machine_.timers().next_deadline_ns();
-  if (!ending_.empty()) {
-    deadline = std::min(deadline.value_or(UINT64_MAX), end_at_latest_ns_);
-  } else if (options_.max_ns) {
-    deadline = std::min(deadline.value_or(UINT64_MAX), *options_.max_ns);
-  }
-  waker_->set_deadline(deadline ? std::optional(*deadline + base) : std::nullopt);
   return {};
+}
+
+/// Tells the waker when the guest must be left at the latest. A device may have armed a timer in any access.
+void LiveSession::arm_deadline() {
+  uint64_t deadline = machine_.timers().next_deadline_ns().value_or(UINT64_MAX);
+  if (!ending_.empty()) {
+    deadline = std::min(deadline, end_at_latest_ns_);
+  } else if (options_.max_ns) {
+    deadline = std::min(deadline, *options_.max_ns);
+  }
+  if (deadline == armed_deadline_ns_) return;
+  armed_deadline_ns_ = deadline;
+  uint64_t base = clock_.now_ns() - machine_.timers().now_ns();
+  waker_->set_deadline(deadline < UINT64_MAX ? std::optional(deadline + base) : std::nullopt);
 }
 
 /// Before anything enters at an asynchronous point, keeps the state that tells replay where it is.

@@ -44,9 +44,12 @@ LiveSession::~LiveSession() { machine_.memory().set_observer(nullptr); }
 
 Result<SessionStop> LiveSession::resume(vm::ResumeFor what) {
   if (ended_) return *ended_;
+  if (engine_error_) return tl::make_unexpected(*engine_error_);
   bool stepping = what != vm::ResumeFor::go;
   bool hold_interrupts = what == vm::ResumeFor::step;
   machine_.timers().start();
+  armed_deadline_ns_ = UINT64_MAX;  // the guest's time stood still: the waker's moments have moved
+  waker_->set_deadline(std::nullopt);
   stop_.reset();
   while (!stop_) {
     if (needs_attention() || halted_) {
@@ -54,11 +57,19 @@ Result<SessionStop> LiveSession::resume(vm::ResumeFor what) {
       TRY(service(hold_interrupts));
       if (stop_) break;
       if (halted_) {
+        arm_deadline();
         waker_->wait();
         continue;
       }
     }
-    TRY_ASSIGN(vm::Exit exit, vcpu_.run(stepping ? vm::RunMode::step : vm::RunMode::free));
+    arm_deadline();
+    auto exit_or_error = vcpu_.run(stepping ? vm::RunMode::step : vm::RunMode::free);
+    if (!exit_or_error) {
+      dead_ = true;
+      engine_error_ = exit_or_error.error();
+      return tl::make_unexpected(*engine_error_);
+    }
+    const vm::Exit& exit = *exit_or_error;
     TRY(handle(exit));
     if (stepping && !stop_ && !std::holds_alternative<vm::Interrupted>(exit)) {
       TRY(complete_instruction());
@@ -97,6 +108,7 @@ Status LiveSession::handle(const vm::Exit& exit) {
   auto away = [&] {  // instructions ran, and none of them is an event
     moved_ = true;
     in_instruction_ = false;
+    point_.reset();
     joins_.boundary();
   };
   at_exact_window_ = false;
@@ -119,6 +131,7 @@ Status LiveSession::handle(const vm::Exit& exit) {
                         },
                         [&](const vm::Stepped&) -> Status {
                           away();
+                          window_since_event_ = false;  // the step may have passed the first open boundary
                           return {};
                         },
                         [&](const vm::BreakpointHit&) -> Status {
@@ -216,12 +229,12 @@ Result<std::shared_ptr<const trace::MatchedState>> LiveSession::capture() {
   return std::make_shared<const trace::MatchedState>(trace::MatchedState{cpu, ram});
 }
 
-Result<trace::End> LiveSession::finish(const std::string& reason, bool dead) {
+Result<trace::End> LiveSession::finish(const std::string& reason) {
   trace::End end;
   if (log_ == nullptr) return end;
   end.events = events_;
   end.reason = reason;
-  end.cpu_is_dead = dead || dead_;
+  end.cpu_is_dead = dead_;
   if (!end.cpu_is_dead) {
     TRY_ASSIGN(auto state, capture());
     end.ram_digest = state->ram_digest;

@@ -51,9 +51,9 @@ class LiveSession final : public vm::Session {
   int64_t last_event() const override { return static_cast<int64_t>(events_) - 1; }
   std::string why_read_only() const override;
 
-  /// Seals the recording at the current point. `dead`: the CPU cannot be looked at (emulation failure).
-  /// Returns what was written; an empty end without a recording.
-  Result<trace::End> finish(const std::string& reason, bool dead = false);
+  /// Seals the recording at the current point, or after what the CPU died of. Returns what was written; an empty end without
+  /// a recording.
+  Result<trace::End> finish(const std::string& reason);
 
   /// For tests: makes the next run end at once wherever the guest is, as a very late natural exit would.
   void kick_for_test() { waker_->demand(); }
@@ -79,6 +79,7 @@ class LiveSession final : public vm::Session {
   Status digest_if_due();
   bool wants_end(uint64_t now) const;
   void check_limits();
+  void arm_deadline();
   bool input_ready();
   void feed_input();
 
@@ -117,9 +118,11 @@ class LiveSession final : public vm::Session {
   std::optional<vm::PowerEvent> power_;
   std::optional<vm::SessionStop> stop_;
   std::optional<vm::SessionStop> ended_;
+  std::optional<Error> engine_error_;  // the engine cannot run the guest any more
   std::atomic<bool> interrupt_wanted_{false};
-  std::string ending_;             // why the run is to end at the next boundary; empty: it is not
-  uint64_t end_at_latest_ns_ = 0;  // and there at the latest, wherever the guest is
+  std::string ending_;                       // why the run is to end at the next boundary; empty: it is not
+  uint64_t armed_deadline_ns_ = UINT64_MAX;  // what the waker was told, in guest time
+  uint64_t end_at_latest_ns_ = 0;            // and there at the latest, wherever the guest is
   uint64_t map_generation_ = 0;
   uint64_t bus_generation_ = 0;
   uint64_t next_digest_ns_ = 0;

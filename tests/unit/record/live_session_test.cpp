@@ -233,7 +233,7 @@ TEST(LiveSession, AnEmulationFailureIsAnErrorAndTheTraceCanStillBeSealed) {
   Recording r({vm::read(kDevice), vm::nop()});
 
   auto stop = r.session->resume(vm::ResumeFor::go);
-  trace::End end = r.session->finish("ended by an error", true).value();
+  trace::End end = r.session->finish("ended by an error").value();
 
   ASSERT_FALSE(stop.has_value());
   EXPECT_THAT(stop.error().what, StartsWith("no instruction at"));
