@@ -103,13 +103,8 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
 }
 
 Status Replayer::arm_breakpoints(const vm::GuestVirt* extra) {
-  if (extra == nullptr && !armed_extra_ && user_breakpoints_.empty()) return vcpu_.set_breakpoints({});
   std::vector<vm::GuestVirt> all = user_breakpoints_;
-  armed_extra_.reset();
-  if (extra != nullptr) {
-    all.push_back(*extra);
-    armed_extra_ = *extra;
-  }
+  if (extra != nullptr) all.push_back(*extra);
   return vcpu_.set_breakpoints(all);
 }
 

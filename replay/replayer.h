@@ -111,7 +111,6 @@ class Replayer final : public vm::Session {
   vm::AccessHistory history_;
   std::vector<vm::DeviceRegion> devices_;
   std::vector<vm::GuestVirt> user_breakpoints_;
-  std::optional<vm::GuestVirt> armed_extra_;  // the breakpoint of a state search, while it is set
 
   const trace::Event* next_ = nullptr;  // what cursor_ will give; null at the end
   bool in_instruction_ = false;
