@@ -14,17 +14,41 @@ function(dejavm_library name dir)
   target_link_libraries(${name} PUBLIC ${ARG_LINK})
 endfunction()
 
-# dejavm_test(NAME SOURCES... LINK LIBS... [LABELS L...]): a GoogleTest executable, one CTest test a case.
+# dejavm_test(NAME SOURCES... LINK LIBS... [LABELS L...] [TIMEOUT SECONDS] [ENVIRONMENT NAME=VALUE...]): a GoogleTest
+# executable, one CTest test a case.
 function(dejavm_test name)
-  cmake_parse_arguments(ARG "" "" "LINK;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LINK;LABELS;ENVIRONMENT" ${ARGN})
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${ARG_LINK} GTest::gmock GTest::gtest_main)
   # Test code is compiled once and run for a moment: half the compile time. What it tests is optimised as the preset says.
   target_compile_options(${name} PRIVATE -O0 -g1)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60)
+  dejavm_test_properties(${name}_TESTS LABELS ${ARG_LABELS} TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT ${ARG_ENVIRONMENT})
+endfunction()
+
+# dejavm_test_again(NAME PREFIX FILTER [LABELS ...] [TIMEOUT ...] [ENVIRONMENT ...]): the cases of a dejavm_test() that
+# GoogleTest's FILTER leaves, once more as PREFIX/CASE, with these properties.
+function(dejavm_test_again name prefix filter)
+  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 TEST_PREFIX ${prefix}/ TEST_FILTER ${filter}
+    TEST_LIST ${name}_${prefix}_TESTS)
+  dejavm_test_properties(${name}_${prefix}_TESTS ${ARGN})
+endfunction()
+
+# dejavm_test_properties(LIST [LABELS ...] [TIMEOUT ...] [ENVIRONMENT ...]): gtest_discover_tests() takes lists apart on their
+# way to CTest, so a property that is a list is set behind it, where CTest knows the tests by the name of the list that it
+# leaves.
+function(dejavm_test_properties list)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "LABELS;ENVIRONMENT" ${ARGN})
   if(NOT ARG_LABELS)
-    set(ARG_LABELS unit)  # an empty list would vanish from the property list
+    set(ARG_LABELS unit)
   endif()
-  gtest_discover_tests(${name} DISCOVERY_TIMEOUT 60 PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT 300)
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set(properties ${CMAKE_CURRENT_BINARY_DIR}/${list}_properties.cmake)
+  file(WRITE ${properties}
+    "set_tests_properties(\${${list}} PROPERTIES LABELS \"${ARG_LABELS}\" TIMEOUT ${ARG_TIMEOUT} ENVIRONMENT \"${ARG_ENVIRONMENT}\")\n")
+  set_property(DIRECTORY APPEND PROPERTY TEST_INCLUDE_FILES ${properties})
 endfunction()
 
 # dejavm_fuzzer(NAME SOURCES... LINK LIBS...): a libFuzzer target; built with DEJAVM_FUZZ (clang) only.
@@ -36,5 +60,16 @@ function(dejavm_fuzzer name)
   add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
   target_link_libraries(${name} PRIVATE ${ARG_LINK})
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
+endfunction()
+
+# dejavm_seeds(PART_seeds SOURCES... LINK LIBS...): a program that writes the seeds of PART_fuzzer into a directory.
+function(dejavm_seeds name)
+  if(NOT DEJAVM_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
+  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
+  target_link_libraries(${name} PRIVATE ${ARG_LINK})
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
 endfunction()

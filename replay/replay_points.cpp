@@ -1,4 +1,6 @@
 // The consistent-point half of Replayer: what enters the guest, where, and what is compared there.
+#include <algorithm>
+
 #include "base/overloaded.h"
 #include "replay/replayer.h"
 #include "trace/event_text.h"
@@ -17,20 +19,28 @@ std::string digest_text(uint64_t cpu, uint64_t ram) { return fmt::format("cpu {:
 }  // namespace
 
 Status Replayer::apply(const trace::Event& event) {
-  TRY(std::visit(
-      Overloaded{
-          [&](const trace::InterruptEvent& e) { return apply_interrupt(e.vector); },
-          [&](const trace::NmiEvent&) { return vcpu_.nmi(); },
-          [&](const trace::MemoryWriteEvent& e) { return memory_.write_backing(e.offset, e.bytes, vm::Writer::replay); },
-          [&](const trace::MemoryMapEvent& e) {
-            devices_ = e.devices;
-            return memory_.set_map(e.memory);
-          },
-          [&](const trace::CpuStateEvent& e) { return vcpu_.set_state(*e.cpu); },
-          [&](const trace::ResetEvent&) { return vcpu_.set_state(vm::reset_state()); },
-          [](const auto&) -> Status { return {}; },
-      },
-      event.body));
+  // What a trace claims and no guest can have is damage of the trace.
+  auto claimed = [&](Status status) -> Status {
+    if (status) return status;
+    return fail_damaged(fmt::format("event {} ({}) is damaged: {}", cursor_.next_number(), trace::kind_name(event.body),
+                                    status.error().what),
+                        "The events before it can be replayed (--until).");
+  };
+  TRY(std::visit(Overloaded{
+                     [&](const trace::InterruptEvent& e) { return apply_interrupt(e.vector); },
+                     [&](const trace::NmiEvent&) { return apply_nmi(); },
+                     [&](const trace::MemoryWriteEvent& e) {
+                       return claimed(memory_.write_backing(e.offset, e.bytes, vm::Writer::replay));
+                     },
+                     [&](const trace::MemoryMapEvent& e) {
+                       devices_ = e.devices;
+                       return claimed(memory_.set_map(e.memory));
+                     },
+                     [&](const trace::CpuStateEvent& e) { return vcpu_.set_state(*e.cpu); },
+                     [&](const trace::ResetEvent&) { return vcpu_.set_state(vm::reset_state()); },
+                     [](const auto&) -> Status { return {}; },
+                 },
+                 event.body));
   if (ended_) return {};
   return take();
 }
@@ -42,6 +52,13 @@ Status Replayer::apply_interrupt(uint8_t vector) {
                  "the guest cannot take an interrupt here (IF=0, or right after STI or MOV SS)");
 }
 
+Status Replayer::apply_nmi() {
+  TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
+  TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
+  if (!undelivered && cpu.nmi_masked == 0) return vcpu_.nmi();
+  return diverge(Divergence::Kind::access, expectation(), "the guest cannot take an NMI here (it is taking one already)");
+}
+
 Result<bool> Replayer::at_place(const trace::Where& where) {
   switch (where.placement) {
     case trace::Placement::boundary:
@@ -49,7 +66,7 @@ Result<bool> Replayer::at_place(const trace::Where& where) {
     case trace::Placement::window:
       return vcpu_.can_interrupt();
     case trace::Placement::steps:
-      return steps_ == where.steps;
+      return steps() == where.steps;
     case trace::Placement::state:
       return matches(*where.state);
   }
@@ -72,11 +89,18 @@ Result<bool> Replayer::matches(const trace::MatchedState& state) {
 
 /// Runs towards a place that has no event of its own. Returns after each exit; the caller looks whether it is the place.
 Status Replayer::approach(const trace::Where& where, bool stepping) {
+  if (!stepping) TRY(check_breakpoint());
+  if (stop_) return {};
   const vm::VcpuCapabilities& can = vcpu_.capabilities();
-  bool counting = options_.until && last_event() == options_.until->event;
+  bool counted = where.placement == trace::Placement::steps;
+  if (counted && steps() > where.steps) {
+    return diverge(Divergence::Kind::access, expectation(),
+                   fmt::format("the guest has gone {} steps since the event before", steps()));
+  }
+  bool limited = limit_steps(counted ? std::optional(where.steps) : std::nullopt);
   bool slot_left = user_breakpoints_.size() < can.max_breakpoints;
-  bool free = !stepping && !counting &&
-              ((where.placement == trace::Placement::window && can.exact_window) ||
+  bool free = !stepping && limited &&
+              (counted || (where.placement == trace::Placement::window && can.exact_window) ||
                (where.placement == trace::Placement::state && can.hardware_breakpoints && slot_left));
   bool window = free && where.placement == trace::Placement::window;
   if (window) vcpu_.request_window(true);
@@ -90,7 +114,8 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
   if (!exit) return tl::make_unexpected(exit.error());
   if (ended_) return {};
   bool an_event = !std::holds_alternative<vm::Stepped>(*exit) && !std::holds_alternative<vm::BreakpointHit>(*exit) &&
-                  !std::holds_alternative<vm::WindowOpen>(*exit) && !std::holds_alternative<vm::Interrupted>(*exit);
+                  !std::holds_alternative<vm::WindowOpen>(*exit) && !std::holds_alternative<vm::Interrupted>(*exit) &&
+                  !std::holds_alternative<vm::StepLimit>(*exit);
   if (an_event) {
     return diverge(Divergence::Kind::access, expectation(),
                    "the guest went on to its next device access, HLT or fault before this point");
@@ -100,6 +125,17 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
   if (stepping) stop_with({.kind = SessionStop::Kind::step});
   // Steps, and breakpoints in a loop, may go on for ever without a kick ever ending a run.
   return stop_ ? Status{} : check_patience();
+}
+
+/// The vCPU looks at breakpoints only while it runs freely, and not where it starts: where a step, a completed instruction
+/// or a kick ended, the replayer looks, before the guest runs on.
+Status Replayer::check_breakpoint() {
+  if (user_breakpoints_.empty() || !ran_ || in_instruction_) return {};
+  TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
+  vm::GuestVirt at{vcpu_.quick_registers().linear_rip()};
+  bool hit = !undelivered && std::count(user_breakpoints_.begin(), user_breakpoints_.end(), at) > 0;
+  if (hit) stop_with({.kind = SessionStop::Kind::breakpoint});
+  return {};
 }
 
 Status Replayer::arm_breakpoints(const vm::GuestVirt* extra) {
@@ -138,11 +174,15 @@ Status Replayer::finish(bool stepping) {
   TRY(complete_instruction());
   if (ended_) return {};
   if (end != nullptr && end->cpu_is_dead) {
+    if (!stepping) TRY(check_breakpoint());
+    if (stop_) return {};
     waker_->set_deadline(give_up_at_ns_);
+    limit_steps(std::nullopt);
+    ran_ = true;
     auto exit = vcpu_.run(stepping ? vm::RunMode::step : vm::RunMode::free);
     bool on_the_way =
         exit && (std::holds_alternative<vm::Interrupted>(*exit) || std::holds_alternative<vm::Stepped>(*exit) ||
-                 std::holds_alternative<vm::BreakpointHit>(*exit));
+                 std::holds_alternative<vm::StepLimit>(*exit) || std::holds_alternative<vm::BreakpointHit>(*exit));
     if (on_the_way) {
       TRY(check_exit(*exit));
       if (std::holds_alternative<vm::Stepped>(*exit)) stop_with({.kind = SessionStop::Kind::step});
@@ -151,7 +191,7 @@ Status Replayer::finish(bool stepping) {
     if (exit && !std::holds_alternative<vm::Shutdown>(*exit)) {
       return diverge(Divergence::Kind::access, "the CPU stops for good (" + end->reason + ")", "the guest runs on");
     }
-  } else if (end != nullptr && end->where.placement == trace::Placement::state) {
+  } else if (end != nullptr && end->where.placement != trace::Placement::boundary) {
     TRY_ASSIGN(bool there, at_place(end->where));
     if (!there) return approach(end->where, stepping);
   }

@@ -38,17 +38,23 @@ std::string describe_exit(const vm::Exit& exit, const std::vector<vm::DeviceRegi
       exit);
 }
 
+/// A map that a trace claims; `place` says where it stands.
+Status set_map(vm::GuestMemory& memory, const std::vector<vm::MemoryRange>& map, const std::string& place) {
+  Status set = memory.set_map(map);
+  return set ? set : fail_damaged(fmt::format("{}: {}", place, set.error().what), set.error().next);
+}
+
 }  // namespace
 
 Result<vm::GuestMemory> load_memory(const trace::Reader& reader, std::optional<size_t> from_keyframe) {
   const trace::Description& d = reader.description();
   TRY_ASSIGN(vm::GuestMemory memory, vm::GuestMemory::create(d.ram_size, d.rom_size));
-  TRY(memory.set_map(d.memory));
+  TRY(set_map(memory, d.memory, "the initial memory map of the trace is damaged"));
   TRY(reader.load_initial_memory(memory));
   if (from_keyframe) {
     TRY_ASSIGN(trace::Keyframe keyframe, reader.read_keyframe(*from_keyframe));
     TRY(reader.load_keyframe_memory(*from_keyframe, memory));
-    TRY(memory.set_map(keyframe.memory));
+    TRY(set_map(memory, keyframe.memory, fmt::format("the memory map of keyframe {} is damaged", *from_keyframe + 1)));
   }
   return memory;
 }
@@ -74,7 +80,12 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
     replayer->devices_ = keyframe.devices;
     TRY(replayer->cursor_.seek(keyframe.after_event));
   }
+  if (options.until && options.until->from_start && (!vcpu.capabilities().exact_steps || options.from_keyframe)) {
+    return fail_usage("a count of instructions wants the soft engine and a replay from the start",
+                      "Replay with -accel soft and without --from-keyframe, or say EVENT+INSTRUCTIONS.");
+  }
   TRY(vcpu.set_state(cpu));
+  replayer->start_steps_ = replayer->event_steps_ = vcpu.steps();
   replayer->tracker_.emplace(vcpu, memory);
   TRY_ASSIGN(replayer->next_, replayer->cursor_.peek());
   return replayer;
@@ -83,6 +94,7 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
 Result<SessionStop> Replayer::resume(vm::ResumeFor what) {
   if (ended_) return *ended_;
   stop_.reset();
+  ran_ = false;
   give_up_at_ns_ = clock_.now_ns() + patience();
   while (!stop_) {
     if (position_reached()) {
@@ -111,7 +123,27 @@ Status Replayer::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
 bool Replayer::position_reached() {
   if (!options_.until) return false;
   const Position& until = *options_.until;
-  return last_event() > until.event || (last_event() == until.event && steps_ >= until.steps);
+  if (until.from_start) return total_steps() >= until.steps;
+  return last_event() > until.event || (last_event() == until.event && steps() >= until.steps);
+}
+
+uint64_t Replayer::steps() const {
+  if (!vcpu_.capabilities().exact_steps) return steps_;
+  return vcpu_.steps() - std::min(vcpu_.steps(), event_steps_);  // one less than none while an access is not complete
+}
+
+/// Has free runs end at a count of steps after the last event, and at the position to stop at if that is nearer. False when
+/// the engine cannot, and has to be stepped to where it must stop.
+bool Replayer::limit_steps(std::optional<uint64_t> steps) {
+  bool counted = options_.until && options_.until->from_start;
+  bool here = options_.until && !counted && last_event() == options_.until->event;
+  if (!vcpu_.capabilities().exact_steps) return !here && !steps;
+  auto after = [](uint64_t base, uint64_t more) { return more > UINT64_MAX - base ? UINT64_MAX : base + more; };
+  uint64_t limit = after(event_steps_, steps.value_or(UINT64_MAX));
+  if (here) limit = std::min(limit, after(event_steps_, options_.until->steps));
+  if (counted) limit = std::min(limit, after(start_steps_, options_.until->steps));
+  vcpu_.set_step_limit(limit);
+  return true;
 }
 
 void Replayer::stop_with(SessionStop stop) {
@@ -148,6 +180,7 @@ Status Replayer::take() {
   if (numbered) {
     last_time_us_ = next_->time_us;
     steps_ = 0;
+    event_steps_ = vcpu_.steps() + (in_instruction_ ? 1 : 0);
   }
   TRY(cursor_.next());
   TRY_ASSIGN(next_, cursor_.peek());
@@ -166,8 +199,10 @@ uint64_t Replayer::patience() {
 
 /// Runs until the next event that the guest makes, and checks it.
 Status Replayer::run_guest(bool stepping) {
-  bool counting = options_.until && last_event() == options_.until->event;
-  bool single = stepping || counting;
+  bool single = !limit_steps(std::nullopt) || stepping;
+  if (single && in_instruction_) return complete_instruction();
+  if (!stepping) TRY(check_breakpoint());
+  if (stop_) return {};
   TRY_ASSIGN(vm::Exit exit, run_watched(single ? vm::RunMode::step : vm::RunMode::free));
   TRY(check_exit(exit));
   if (!single || stop_ || std::holds_alternative<vm::Interrupted>(exit)) return {};
@@ -181,6 +216,7 @@ Status Replayer::run_guest(bool stepping) {
 Result<vm::Exit> Replayer::run_watched(vm::RunMode mode) {
   waker_->set_deadline(give_up_at_ns_);
   in_instruction_ = false;
+  ran_ = true;
   auto exit = vcpu_.run(mode);
   if (exit) return exit;
   Error error = exit.error();
@@ -230,6 +266,10 @@ Status Replayer::check_exit(const vm::Exit& exit) {
                           in_instruction_ = false;
                           return {};
                         },
+                        [&](const vm::StepLimit&) -> Status {
+                          in_instruction_ = false;
+                          return {};
+                        },
                     },
                     exit);
 }
@@ -255,6 +295,7 @@ Status Replayer::check_access(const vm::DeviceAccess& exit) {
     return diverge(Divergence::Kind::access, expectation(), describe_exit(exit, devices_));
   }
   vm::SeenAccess seen{event->access, cursor_.next_number(), event->instruction};
+  if (!seen.instruction && exit.instruction) seen.instruction = exit.instruction->value;
   if (!found.is_write()) vcpu_.reply(event->access.value);
   in_instruction_ = true;
   TRY(take());
@@ -282,6 +323,7 @@ Status Replayer::check_msr(const vm::MsrAccess& exit) {
 
 Status Replayer::complete_instruction() {
   while (in_instruction_ && !ended_) {
+    ran_ = true;
     TRY_ASSIGN(vm::Exit exit, vcpu_.run(vm::RunMode::complete));
     TRY(check_exit(exit));
   }

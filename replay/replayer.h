@@ -17,10 +17,12 @@
 
 namespace dejavm::replay {
 
-/// A position: `steps` steps after event `event`; (-1, 0) is the start (docs/determinism.md).
+/// A position: `steps` steps after event `event`; (-1, 0) is the start (docs/determinism.md). `from_start`: so many steps
+/// after the start, whatever the events; only where the engine counts steps.
 struct Position {
   int64_t event = -1;
   uint64_t steps = 0;
+  bool from_start = false;
   bool operator==(const Position&) const = default;
 };
 
@@ -32,7 +34,8 @@ struct ReplayOptions {
   uint64_t patience_ns = 30'000'000'000;
 };
 
-/// Guest memory of the trace's sizes with its initial contents and map.
+/// Guest memory of the trace's sizes with its initial contents and map, or those of a keyframe. A map that cannot be is
+/// damage.
 Result<vm::GuestMemory> load_memory(const trace::Reader& reader, std::optional<size_t> from_keyframe = std::nullopt);
 
 /// Feeds a vCPU what a trace says and checks all that it does. Borrows everything; one thread, but for interrupt().
@@ -56,8 +59,10 @@ class Replayer final : public vm::Session {
 
   /// Runs to a position (at or after the current one) instead of to the end.
   void set_until(std::optional<Position> until) { options_.until = until; }
-  /// Steps since the last event.
-  uint64_t steps() const { return steps_; }
+  /// Steps since the start, where the engine counts them.
+  uint64_t total_steps() const { return vcpu_.steps() - start_steps_; }
+  /// Steps since the last event; on an engine that does not count them, as far as they were single steps.
+  uint64_t steps() const;
 
   /// True once the end of the trace was reached, with or without divergences before.
   bool finished() const { return finished_; }
@@ -77,12 +82,14 @@ class Replayer final : public vm::Session {
   Result<vm::Exit> run_watched(vm::RunMode mode);
   Status check_exit(const vm::Exit& exit);
   Status check_patience();
+  Status check_breakpoint();
   Status check_access(const vm::DeviceAccess& exit);
   Status check_msr(const vm::MsrAccess& exit);
   Status complete_instruction();
 
   Status apply(const trace::Event& event);
   Status apply_interrupt(uint8_t vector);
+  Status apply_nmi();
   Status compare_digest(const trace::DigestEvent& digest);
   Status compare_end(const trace::End& end);
   Status take();
@@ -90,6 +97,7 @@ class Replayer final : public vm::Session {
   Result<bool> at_place(const trace::Where& where);
   Result<bool> matches(const trace::MatchedState& state);
   Status approach(const trace::Where& where, bool stepping);
+  bool limit_steps(std::optional<uint64_t> steps);
   Status arm_breakpoints(const vm::GuestVirt* extra);
 
   /// Records the divergence; access divergences stop for good.
@@ -114,7 +122,10 @@ class Replayer final : public vm::Session {
 
   const trace::Event* next_ = nullptr;  // what cursor_ will give; null at the end
   bool in_instruction_ = false;
-  uint64_t steps_ = 0;  // single steps since the last numbered event
+  bool ran_ = false;          // instructions ran, or were completed, since resume()
+  uint64_t steps_ = 0;        // single steps since the last numbered event
+  uint64_t start_steps_ = 0;  // the vCPU's count of steps at the start
+  uint64_t event_steps_ = 0;  // the vCPU's count of steps when that event's instruction completes
   uint64_t last_time_us_ = 0;
   uint64_t give_up_at_ns_ = 0;
   bool finished_ = false;

@@ -1,6 +1,7 @@
 #include "cli/command_line.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/parse.h"
 
@@ -78,6 +79,18 @@ std::function<Status(std::string_view)> set_number(std::string name, std::functi
     if (!number || *number < least)
       return fail_usage(fmt::format("{} wants a number of at least {}, not '{}'", name, least, value));
     set(*number);
+    return {};
+  };
+}
+
+std::function<Status(std::string_view)> set_seconds(std::string name, std::optional<uint64_t>& ns) {
+  return [name = std::move(name), &ns](std::string_view value) -> Status {
+    // Half of what 64 bits hold, so that a moment of a clock and a duration can be added.
+    constexpr uint64_t kNsPerSecond = 1'000'000'000, kGreatest = std::numeric_limits<int64_t>::max() / kNsPerSecond;
+    auto seconds = parse_u64(value);
+    if (!seconds || *seconds == 0 || *seconds > kGreatest)
+      return fail_usage(fmt::format("{} wants a number of seconds from 1 to {}, not '{}'", name, kGreatest, value));
+    ns = *seconds * kNsPerSecond;
     return {};
   };
 }

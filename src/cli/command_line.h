@@ -1,7 +1,9 @@
 // A parser for QEMU-style options: one dash or two, exact names, values as the next word or after '='.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -33,5 +35,7 @@ std::function<Status(std::string_view)> set_text(std::string& text);
 std::function<Status(std::string_view)> one_trace(std::string& file);
 /// A number of at least `least`.
 std::function<Status(std::string_view)> set_number(std::string name, std::function<void(uint64_t)> set, uint64_t least = 0);
+/// A whole number of seconds, at least one, given on in nanoseconds. Refuses what would not fit a clock's lifetime.
+std::function<Status(std::string_view)> set_seconds(std::string name, std::optional<uint64_t>& ns);
 
 }  // namespace dejavm::cli

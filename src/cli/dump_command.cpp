@@ -46,7 +46,7 @@ Status print_events(const trace::Reader& reader, const EventFilter& filter, bool
   if (json) fmt::print("{{\"events\":[");
   Status status = for_each_event(reader, filter, [&](const ListedEvent& listed) {
     if (json) {
-      fmt::print("{}\n{}", first ? "" : ",", to_json(listed).dump());
+      fmt::print("{}\n{}", first ? "" : ",", json_text(to_json(listed)));
     } else {
       fmt::print("{}", to_text(listed));
     }
@@ -60,27 +60,10 @@ Status print_events(const trace::Reader& reader, const EventFilter& filter, bool
 }  // namespace
 
 Result<int> dump_command(const Words& words) {
-  // The device names that a filter may use stand in the trace, so the file is looked for first.
   std::string file, format = "text";
   bool json = false, help = false;
-  std::vector<vm::DeviceRegion> devices;
-  std::unique_ptr<trace::Reader> reader;
-  for (const std::string& word : words) {
-    if (word.starts_with('-') || reader != nullptr) continue;
-    auto opened = trace::Reader::open(word);
-    if (opened) reader = std::move(*opened);
-  }
-  if (reader != nullptr) {
-    devices = reader->description().devices;
-    EventFilter everything;
-    TRY(for_each_event(*reader, everything, [&](const ListedEvent& listed) {
-      const auto* map = std::get_if<trace::MemoryMapEvent>(&listed.event.body);
-      if (map != nullptr) devices.insert(devices.end(), map->devices.begin(), map->devices.end());
-      return true;
-    }));
-  }
   EventFilter filter;
-  std::vector<Option> options = filter.options(devices);
+  std::vector<Option> options = filter.options();
   options.push_back({"format", "text|json", "how to print (default text)", set_text(format)});
   options.push_back({"json", "", "the same as --format json", set_flag(json)});
   options.push_back({"help", "", "this text", set_flag(help)});
@@ -95,9 +78,8 @@ Result<int> dump_command(const Words& words) {
   if (format != "text" && format != "json")
     return fail_usage(fmt::format("--format {} is not supported", format), "Use text or json.");
   if (file.empty()) return fail_usage("dump wants a trace", "For example: dejavm dump guest.dvt --device edu");
-  if (reader == nullptr) {
-    TRY_ASSIGN(reader, trace::Reader::open(file));
-  }
+  TRY_ASSIGN(auto reader, trace::Reader::open(file));
+  TRY(filter.resolve(*reader));
   TRY(print_events(*reader, filter, json || format == "json"));
   if (reader->damage().empty()) return kDone;
   say(fmt::format("{}: {}", file, reader->damage()));

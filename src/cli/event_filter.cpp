@@ -1,5 +1,10 @@
 #include "cli/event_filter.h"
 
+#include <algorithm>
+#include <functional>
+#include <iterator>
+
+#include "base/check.h"
 #include "base/parse.h"
 #include "cli/position.h"
 
@@ -14,16 +19,17 @@ const std::set<std::string>& kind_words() {
 
 Result<uint64_t> event_number(std::string_view text, uint64_t end) {
   TRY_ASSIGN(auto position, parse_position(text));
+  if (position && position->from_start)
+    return fail_usage(fmt::format("'{}' is not an event", text), "Write an event's number.");
   return position ? static_cast<uint64_t>(position->event) : end;
 }
 
 }  // namespace
 
-std::vector<Option> EventFilter::options(const std::vector<vm::DeviceRegion>& devices) {
-  auto place = [this, &devices](const std::string& prefix) {
-    return [this, &devices, prefix](std::string_view value) -> Status {
-      TRY_ASSIGN(vm::Place parsed, vm::parse_place(prefix + std::string(value), devices));
-      access_.places.push_back(std::move(parsed));
+std::vector<Option> EventFilter::options() {
+  auto place = [this](const std::string& prefix) {
+    return [this, prefix](std::string_view value) -> Status {
+      places_.push_back(prefix + std::string(value));
       return {};
     };
   };
@@ -66,11 +72,39 @@ std::vector<Option> EventFilter::options(const std::vector<vm::DeviceRegion>& de
   };
 }
 
+Status EventFilter::resolve(const std::vector<vm::DeviceRegion>& devices) {
+  std::vector<vm::Place> places;
+  for (const std::string& text : places_) {
+    TRY_ASSIGN(vm::Place place, vm::parse_place(text, devices));
+    places.push_back(std::move(place));
+  }
+  access_.places = std::move(places);
+  return {};
+}
+
+Status EventFilter::resolve(const trace::Reader& reader) {
+  std::vector<vm::DeviceRegion> devices = reader.description().devices;
+  Status resolved = resolve(devices);
+  auto known = [&devices](const vm::DeviceRegion& region) {
+    return std::any_of(devices.begin(), devices.end(), [&](const auto& one) { return one.device == region.device; });
+  };
+  for (trace::EventCursor cursor(reader); !resolved;) {
+    TRY_ASSIGN(const trace::Event* event, cursor.next());
+    if (event == nullptr) return resolved;
+    const auto* map = std::get_if<trace::MemoryMapEvent>(&event->body);
+    if (map == nullptr) continue;
+    std::copy_if(map->devices.begin(), map->devices.end(), std::back_inserter(devices), std::not_fn(known));
+    resolved = resolve(devices);
+  }
+  return {};
+}
+
 bool EventFilter::about_accesses() const {
   return !access_.places.empty() || access_.direction || access_.size || access_.value;
 }
 
 bool EventFilter::matches(const trace::EventBody& body, const std::vector<vm::DeviceRegion>& devices) const {
+  CHECK(access_.places.size() == places_.size());
   if (!kinds_.empty() && !kinds_.contains(trace::kind_name(body))) return false;
   const auto* access = std::get_if<trace::AccessEvent>(&body);
   if (access == nullptr) return !about_accesses();

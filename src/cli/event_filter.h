@@ -18,8 +18,13 @@ namespace dejavm::cli {
 /// The parsed filters of one command. Everything that is given must hold.
 class EventFilter {
  public:
-  /// The options (--device, --gpa, --port, --read, ...); they change this filter when parsed. `devices` resolves names.
-  std::vector<Option> options(const std::vector<vm::DeviceRegion>& devices);
+  /// The options (--device, --gpa, --port, --read, ...); they change this filter when parsed.
+  std::vector<Option> options();
+  /// Finds the devices that the parsed places name. Before the filter is used.
+  Status resolve(const std::vector<vm::DeviceRegion>& devices);
+  /// The same with the devices of a trace: those at its start, and only where a name is not among them, those that come
+  /// later, for which its events are read.
+  Status resolve(const trace::Reader& reader);
 
   bool matches(const trace::EventBody& body, const std::vector<vm::DeviceRegion>& devices) const;
   /// Event numbers outside [from, to] are not asked for.
@@ -29,6 +34,7 @@ class EventFilter {
  private:
   bool about_accesses() const;
 
+  std::vector<std::string> places_;  // as the user wrote them
   vm::AccessFilter access_;
   std::set<std::string> kinds_;
   uint64_t from_ = 0;

@@ -105,7 +105,7 @@ Result<int> info_command(const Words& words) {
   if (file.empty()) return fail_usage("info wants a trace", "For example: dejavm info guest.dvt");
   TRY_ASSIGN(auto reader, trace::Reader::open(file));
   if (json) {
-    fmt::print("{}\n", to_json(file, *reader).dump());
+    fmt::print("{}\n", json_text(to_json(file, *reader)));
   } else {
     print_text(file, *reader);
   }

@@ -7,8 +7,10 @@
 #include <nlohmann/json.hpp>
 #include <random>
 #include <thread>
+#include <tuple>
 
 #include "base/parse.h"
+#include "cli/boot_files.h"
 #include "cli/commands.h"
 #include "cli/debug_target.h"
 #include "cli/engine.h"
@@ -28,28 +30,27 @@ constexpr uint64_t kMaxBios = uint64_t{16} << 20;
 struct LiveCommand {
   VmOptions vm;
   std::string output;  // empty: run, do not record
-  std::optional<uint64_t> max_events, max_seconds, keyframe_seconds, kick_seed;
-  bool json = false, quiet = false, help = false, no_time = false;
+  std::optional<uint64_t> max_events, max_ns, keyframe_ns, kick_seed;
+  bool json = false, quiet = false, help = false, no_time = false, portable = false;
 };
 
 std::vector<Option> option_list(LiveCommand& c, bool recording) {
   std::vector<Option> options = vm_option_list(c.vm);
   if (recording) {
     options.push_back({"o", "FILE", "the trace to write", set_text(c.output)});
-    options.push_back({"keyframes", "SECONDS", "writes a keyframe about this often",
-                       set_number(
-                           "--keyframes", [&c](uint64_t n) { c.keyframe_seconds = n; }, 1)});
+    options.push_back(
+        {"keyframes", "SECONDS", "writes a keyframe about this often", set_seconds("--keyframes", c.keyframe_ns)});
+    options.push_back({"portable", "", "on soft: a trace that KVM replays, too", set_flag(c.portable)});
     options.push_back({"no-time", "", "does not store when each event came", set_flag(c.no_time)});
   }
   options.push_back({"max-events", "N", "ends after N events",
                      set_number(
                          "--max-events", [&c](uint64_t n) { c.max_events = n; }, 1)});
-  options.push_back({"max-seconds", "N", "ends after N seconds of guest time",
-                     set_number(
-                         "--max-seconds", [&c](uint64_t n) { c.max_seconds = n; }, 1)});
+  options.push_back({"max-seconds", "N", "ends after N seconds of guest time", set_seconds("--max-seconds", c.max_ns)});
   options.push_back({"random-kicks", "SEED", "leaves the guest at random moments, to test recording",
                      set_number("--random-kicks", [&c](uint64_t n) { c.kick_seed = n; })});
-  options.push_back({"json", "", "one JSON document on stdout at the end", set_flag(c.json)});
+  options.push_back(
+      {"json", "", "one JSON document on stdout at the end; a guest's stdio goes to stderr", set_flag(c.json)});
   options.push_back({"quiet", "", "says nothing but errors", set_flag(c.quiet)});
   options.push_back({"help", "", "this text", set_flag(c.help)});
   return options;
@@ -63,7 +64,6 @@ Result<LiveCommand> parse(const Words& words, bool recording) {
   }));
   if (recording && !c.help && c.output.empty())
     return fail_usage("record wants -o FILE", "For example: dejavm record -o guest.dvt -bios guest.bin");
-  if (c.json && c.vm.serial == "stdio") c.vm.serial = "null";
   return c;
 }
 
@@ -83,6 +83,20 @@ std::string host_cpu_name() {
   return "unknown";
 }
 
+/// The engines that can replay the recording, and why.
+std::pair<std::vector<std::string>, std::string> replayable(const LiveCommand& c, const vm::CpuModel& model,
+                                                            const Engine& engine) {
+  if (engine.is_soft() && !c.portable) {
+    return {{"soft"}, "interrupts and DMA enter at counts of steps, which only soft has; record with --portable for KVM"};
+  }
+  if (model != vm::dejavm64_v1()) {
+    return {{"kvm", "soft"},
+            "recorded on a KVM that shows the guest CPUID bits of the host: a guest that reads the time or random numbers "
+            "diverges, and so does one that uses what soft does not have"};
+  }
+  return {{"kvm", "soft"}, "TSC and RDRAND hidden in CPUID; interrupts at boundaries, windows and matched states"};
+}
+
 trace::Description describe_run(const LiveCommand& c, const Words& words, vm::Machine& machine, const vm::CpuModel& model,
                                 const Engine& engine) {
   trace::Description d;
@@ -100,31 +114,34 @@ trace::Description describe_run(const LiveCommand& c, const Words& words, vm::Ma
   d.rom_size = machine.memory().rom_size();
   d.memory = machine.memory().map();
   d.devices = machine.bus().regions();
-  d.cpu = vm::reset_state();
-  d.replayable_on = {"kvm"};
-  d.replayable_why =
-      model == vm::dejavm64_v1()
-          ? "recorded on KVM with TSC and RDRAND hidden in CPUID; interrupts at boundaries, windows and matched states"
-          : "recorded on a KVM that shows the guest CPUID bits of the host, TSC and RDRAND perhaps among them: a guest that "
-            "executes them diverges, and another host may not replay it";
+  std::tie(d.replayable_on, d.replayable_why) = replayable(c, model, engine);
   d.has_time = !c.no_time;
   return d;
+}
+
+Result<Bytes> read_firmware(const std::string& path) {
+  TRY_ASSIGN(Bytes bios, read_file(path, kMaxBios));
+  if (bios.empty() || bios.size() % vm::kPageSize != 0) {
+    return fail_usage(fmt::format("{} has {} bytes: not a firmware image", path, bios.size()),
+                      "A firmware image has a multiple of 4096 bytes, and its last 16 are the reset vector.");
+  }
+  return bios;
 }
 
 Result<std::unique_ptr<devices::Pc>> build_machine(const LiveCommand& c, const Clock& clock, Output& serial,
                                                    Output& debugcon) {
   devices::PcConfig config;
   config.ram_size = c.vm.ram_size;
-  TRY_ASSIGN(config.bios, read_file(c.vm.bios, kMaxBios));
-  if (config.bios.empty() || config.bios.size() % vm::kPageSize != 0) {
-    return fail_usage(fmt::format("{} has {} bytes: not a firmware image", c.vm.bios, config.bios.size()),
-                      "A firmware image has a multiple of 4096 bytes, and its last 16 are the reset vector.");
+  if (!starts_without_firmware(c.vm)) {
+    TRY_ASSIGN(config.bios, read_firmware(c.vm.bios));
   }
-  config.rtc_start_unix_s = std::time(nullptr);
+  config.rtc_start_unix_s = c.vm.rtc_base_unix_s.value_or(std::time(nullptr));
   if (!serial.is_null()) config.serial_output = serial.sink();
   config.debugcon_output = debugcon.sink();
   if (c.vm.debugcon_port != 0) config.debugcon_ports = {static_cast<uint16_t>(c.vm.debugcon_port)};
-  for (const DeviceOption& device : c.vm.devices) config.devices.push_back({device.name, device.properties});
+  for (const DeviceOption& device : c.vm.devices) {
+    if (device.name != kLoaderDevice) config.devices.push_back({device.name, device.properties});
+  }
   return devices::Pc::create(std::move(config), clock);
 }
 
@@ -175,7 +192,7 @@ void report(const LiveCommand& c, const LiveEnd& end, const trace::End& sealed, 
     nlohmann::json json = {
         {"events", events}, {"seconds", seconds}, {"reason", end.stop.reason}, {"guest_exit_status", end.stop.exit_status}};
     if (!c.output.empty()) json.update({{"file", c.output}, {"ram", hash_text(sealed.ram_digest)}});
-    fmt::print("{}\n", json.dump());
+    fmt::print("{}\n", json_text(json));
   }
   if (c.quiet) return;
   if (c.output.empty()) {
@@ -193,19 +210,27 @@ Result<int> live(const Words& words, bool recording) {
     return kDone;
   }
   TRY_ASSIGN(auto signals, StopSignals::create());
-  TRY_ASSIGN(auto serial, Output::open(c.vm.serial, "-serial"));
-  TRY_ASSIGN(auto debugcon, Output::open(c.vm.debugcon, "-debugcon"));
+  int guest_stdout = c.json ? STDERR_FILENO : STDOUT_FILENO;
+  TRY_ASSIGN(auto serial, Output::open(c.vm.serial, "-serial", guest_stdout));
+  TRY_ASSIGN(auto debugcon, Output::open(c.vm.debugcon, "-debugcon", guest_stdout));
+  TRY_ASSIGN(Engine engine, Engine::for_guest(c.vm.accel, !c.vm.kernel.empty()));
   MonotonicClock clock;
-  TRY_ASSIGN(auto machine, build_machine(c, clock, *serial, *debugcon));
-  TRY_ASSIGN(Engine engine, Engine::open(c.vm.accel));
+  using record::VirtualTime;
+  VirtualTime virtual_time(c.portable ? VirtualTime::kNsPerPortableStep : VirtualTime::kNsPerStep);
+  const Clock& machine_clock = engine.is_soft() ? static_cast<const Clock&>(virtual_time) : clock;
+  TRY_ASSIGN(auto machine, build_machine(c, machine_clock, *serial, *debugcon));
+  TRY_ASSIGN(GuestStart guest_start, load_guest(c.vm, machine->memory()));
   TRY_ASSIGN(vm::CpuModel model, engine.effective_model(vm::dejavm64_v1()));
   TRY_ASSIGN(auto vcpu, engine.create_vcpu(machine->memory(), model));
-  TRY(vcpu->set_state(vm::reset_state()));
+  TRY(vcpu->set_state(guest_start.cpu));
   if (!c.quiet) say("engine: " + engine.description());
+  if (!c.quiet && !guest_start.description.empty()) say("guest: " + guest_start.description);
 
   std::unique_ptr<trace::Writer> writer;
   if (recording) {
-    TRY_ASSIGN(writer, trace::Writer::create(c.output, describe_run(c, words, *machine, model, engine), machine->memory()));
+    trace::Description description = describe_run(c, words, *machine, model, engine);
+    description.cpu = guest_start.cpu;
+    TRY_ASSIGN(writer, trace::Writer::create(c.output, std::move(description), machine->memory()));
   }
   std::optional<gdb::Server> server;
   if (!c.vm.gdb.empty()) {
@@ -217,12 +242,17 @@ Result<int> live(const Words& words, bool recording) {
   }
 
   record::LiveOptions options;
-  options.reboot = !c.vm.no_reboot;
+  options.reboot = !c.vm.no_reboot && !starts_without_firmware(c.vm);
   options.max_events = c.max_events;
-  if (c.max_seconds) options.max_ns = *c.max_seconds * 1'000'000'000;
-  if (c.keyframe_seconds) options.keyframe_ns = *c.keyframe_seconds * 1'000'000'000;
+  options.max_ns = c.max_ns;
+  options.keyframe_ns = c.keyframe_ns;
   options.input_fd = serial->is_stdio() ? 0 : -1;
   options.stop_fd = signals->fd();
+  if (engine.is_soft()) {
+    virtual_time.follow(*vcpu);
+    options.virtual_time = &virtual_time;
+    options.portable = c.portable;
+  }
   TRY_ASSIGN(auto session, record::LiveSession::create(*machine, *vcpu, model, clock, writer.get(), options));
 
   TerminalMode terminal(serial->is_stdio());

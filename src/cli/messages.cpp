@@ -1,6 +1,7 @@
 #include "cli/messages.h"
 
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 
@@ -25,6 +26,10 @@ int exit_status(const Error& error) {
       break;
   }
   return kFailed;
+}
+
+std::string json_text(const nlohmann::json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 std::string hash_text(uint64_t hash) { return fmt::format("{:016x}", hash); }

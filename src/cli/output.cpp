@@ -8,11 +8,11 @@
 
 namespace dejavm::cli {
 
-Result<std::unique_ptr<Output>> Output::open(const std::string& spec, const std::string& option) {
+Result<std::unique_ptr<Output>> Output::open(const std::string& spec, const std::string& option, int stdio_fd) {
   auto output = std::make_unique<Output>();
   output->name_ = spec;
   if (spec == "stdio" || spec == "mon:stdio") {
-    output->stdio_ = true;
+    output->stdio_fd_ = stdio_fd;
   } else if (spec.starts_with("file:") && spec.size() > 5) {
     output->name_ = spec.substr(5);
     TRY_ASSIGN(output->file_, open_file(output->name_, O_WRONLY | O_CREAT | O_TRUNC));
@@ -28,7 +28,7 @@ std::function<void(uint8_t)> Output::sink() {
 
 void Output::put(uint8_t byte) {
   if (is_null() || failed_) return;
-  auto status = write_all(stdio_ ? STDOUT_FILENO : file_.get(), {&byte, 1}, name_);
+  auto status = write_all(is_stdio() ? stdio_fd_ : file_.get(), {&byte, 1}, name_);
   if (status) return;
   failed_ = true;
   say(status.error().what + "; the guest's output is dropped from here on");

@@ -1,6 +1,8 @@
 // Where a guest's serial port and debug console go: stdio, null or file:PATH.
 #pragma once
 
+#include <unistd.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -14,11 +16,13 @@ namespace dejavm::cli {
 /// ignored: the guest goes on.
 class Output {
  public:
-  /// `option` names the option in errors. "mon:stdio" is stdio.
-  static Result<std::unique_ptr<Output>> open(const std::string& spec, const std::string& option);
+  /// `option` names the option in errors. "mon:stdio" is stdio. `stdio_fd`: where the output of stdio goes, STDERR_FILENO
+  /// where something else has stdout for itself.
+  static Result<std::unique_ptr<Output>> open(const std::string& spec, const std::string& option,
+                                              int stdio_fd = STDOUT_FILENO);
 
-  bool is_stdio() const { return stdio_; }
-  bool is_null() const { return !stdio_ && !file_; }
+  bool is_stdio() const { return stdio_fd_ >= 0; }
+  bool is_null() const { return !is_stdio() && !file_; }
   std::function<void(uint8_t)> sink();
 
  private:
@@ -26,7 +30,7 @@ class Output {
 
   std::string name_;
   Fd file_;
-  bool stdio_ = false;
+  int stdio_fd_ = -1;
   bool failed_ = false;
 };
 

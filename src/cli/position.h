@@ -1,4 +1,4 @@
-// POS, as users write it: EVENT, EVENT+INSTRUCTIONS or end.
+// POS, as users write it: EVENT, EVENT+INSTRUCTIONS, @INSTRUCTIONS (from the start) or end.
 #pragma once
 
 #include <optional>

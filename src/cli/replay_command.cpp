@@ -27,11 +27,11 @@ std::vector<Option> option_list(ReplayCommand& c) {
     return {};
   };
   return {
-      {"accel", "kvm|auto", "the engine (default auto)", set_text(c.accel)},
+      {"accel", "kvm|soft|auto", "the engine (default auto)", set_text(c.accel)},
       {"S", "", "do not start: wait for gdb", set_flag(c.stopped)},
       {"s", "", "the same as -gdb tcp::1234", default_gdb},
       {"gdb", "tcp::PORT|unix:PATH", "listens for gdb (loopback unless a host is named)", set_text(c.gdb)},
-      {"until", "POS", "stops at EVENT, EVENT+INSTRUCTIONS or end", set_text(c.until)},
+      {"until", "POS", "stops at EVENT, EVENT+INSTRUCTIONS, @INSTRUCTIONS or end", set_text(c.until)},
       {"from-keyframe", "N", "starts at the Nth keyframe instead of the start",
        set_number(
            "--from-keyframe", [&c](uint64_t n) { c.from_keyframe = n; }, 1)},
@@ -53,30 +53,36 @@ nlohmann::json to_json(const replay::Divergence& d) {
 }
 
 struct Summary {
-  uint64_t replayed, total, divergences, ram;
+  uint64_t skipped, replayed, total, divergences;
+  std::optional<uint64_t> ram;  // none where the vCPU cannot tell any more
   double seconds;
+  std::optional<Error> error;  // what ended it before its time
 };
 
 void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& replayer, const trace::Reader& reader) {
+  std::string ram = s.ram ? hash_text(*s.ram) : "unknown";
   if (!c.json) {
     for (const replay::Divergence& d : replayer.divergences()) fmt::print(stderr, "{}", describe(d));
   } else {
     nlohmann::json json = {{"file", c.file},
+                           {"skipped", s.skipped},
                            {"replayed", s.replayed},
                            {"events", s.total},
                            {"divergence_count", s.divergences},
                            {"divergences", nlohmann::json::array()},
-                           {"ram", hash_text(s.ram)},
+                           {"ram", ram},
                            {"seconds", s.seconds},
                            {"finished", replayer.finished()},
                            {"sealed", reader.sealed()},
                            {"damage", reader.damage()}};
     if (reader.end() != nullptr) json["recorded_ram"] = hash_text(reader.end()->ram_digest);
     for (const replay::Divergence& d : replayer.divergences()) json["divergences"].push_back(to_json(d));
-    fmt::print("{}\n", json.dump());
+    if (s.error) json["error"] = s.error->what;
+    fmt::print("{}\n", json_text(json));
   }
-  fmt::print(stderr, "replayed {} of {} events, {} divergences, ram {}, {:.1f} s\n", s.replayed, s.total, s.divergences,
-             hash_text(s.ram), s.seconds);
+  if (s.skipped > 0) fmt::print(stderr, "skipped {} events before keyframe {}\n", s.skipped, c.from_keyframe);
+  fmt::print(stderr, "replayed {} of {} events, {} divergences, ram {}, {:.1f} s\n", s.replayed, s.total, s.divergences, ram,
+             s.seconds);
 }
 
 Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader, gdb::Server* server) {
@@ -111,12 +117,13 @@ Result<int> replay(const ReplayCommand& c) {
   }
   MonotonicClock clock;
   TRY_ASSIGN(vm::GuestMemory memory, replay::load_memory(*reader, options.from_keyframe));
-  TRY_ASSIGN(Engine engine, Engine::open(c.accel));
+  TRY_ASSIGN(Engine engine, Engine::for_replay(c.accel, reader->description()));
   const vm::CpuModel& model = reader->description().cpu_model;
   TRY_ASSIGN(vm::CpuModel effective, engine.effective_model(model));
   if (effective != model)
     say("this host's KVM shows the guest other CPUID values than the recording has: a guest that reads them diverges");
   TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, model));
+  if (!c.quiet) say("engine: " + engine.description());
   std::optional<gdb::Server> server;
   if (!c.gdb.empty()) {
     TRY_ASSIGN(server, gdb::Server::listen(c.gdb));
@@ -125,14 +132,23 @@ Result<int> replay(const ReplayCommand& c) {
     return fail_usage("-S waits for a debugger, but none can come", "Add -s or -gdb tcp::PORT.");
   }
   TRY_ASSIGN(auto replayer, replay::Replayer::create(*reader, *vcpu, memory, clock, options));
+  auto skipped = static_cast<uint64_t>(replayer->last_event() + 1);
   TRY(enter_sandbox());
 
   uint64_t start = clock.now_ns();
-  TRY(run_to_end(c, *replayer, *reader, server ? &*server : nullptr));
-  TRY_ASSIGN(uint64_t ram, replayer->ram_digest());
-  Summary summary{static_cast<uint64_t>(replayer->last_event() + 1), reader->event_count(), replayer->divergence_count(),
-                  ram, static_cast<double>(clock.now_ns() - start) / 1e9};
+  Status ran = run_to_end(c, *replayer, *reader, server ? &*server : nullptr);
+  auto ram = replayer->ram_digest();
+  Summary summary{.skipped = skipped,
+                  .replayed = static_cast<uint64_t>(replayer->last_event() + 1) - skipped,
+                  .total = reader->event_count(),
+                  .divergences = replayer->divergence_count(),
+                  .ram = ram ? std::optional(*ram) : std::nullopt,
+                  .seconds = static_cast<double>(clock.now_ns() - start) / 1e9,
+                  .error = {}};
+  if (ran && !ram) ran = tl::make_unexpected(ram.error());
+  if (!ran) summary.error = ran.error();
   report(c, summary, *replayer, *reader);
+  if (!ran) return tl::make_unexpected(ran.error());
   if (summary.divergences > 0) return kDiverged;
   return reader->damage().empty() ? kDone : kDamaged;
 }

@@ -2,6 +2,7 @@
 
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 namespace dejavm::cli {
 namespace {
@@ -44,8 +45,9 @@ constexpr int kAllowed[] = {
     SCMP_SYS(rt_sigreturn),
     SCMP_SYS(rt_sigtimedwait),
     SCMP_SYS(sigaltstack),
-    SCMP_SYS(tgkill),
     SCMP_SYS(getpid),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(eventfd2),
     SCMP_SYS(gettid),
     SCMP_SYS(clock_gettime),
     SCMP_SYS(clock_nanosleep),
@@ -81,8 +83,14 @@ Status enter_sandbox() {
   for (int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect)}) {
     if (error == 0) error = ::seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &not_executable);
   }
-  // The kernel refuses these politely, so that a library that merely asks (for a locale, say) goes on without.
-  for (int call : {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(access), SCMP_SYS(readlink)}) {
+  // Signals, but only to this process.
+  const scmp_arg_cmp itself{0, SCMP_CMP_EQ, static_cast<scmp_datum_t>(::getpid()), 0};
+  for (int call : {SCMP_SYS(kill), SCMP_SYS(tgkill)}) {
+    if (error == 0) error = ::seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, call, 1, &itself);
+  }
+  // The kernel refuses these politely, so that a library that merely asks (for a locale, say) goes on without, and that an
+  // engine which wants more memory for code says so.
+  for (int call : {SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(access), SCMP_SYS(readlink), SCMP_SYS(memfd_create)}) {
     if (error == 0) error = ::seccomp_rule_add(filter, SCMP_ACT_ERRNO(EACCES), call, 0);
   }
   if (error == 0) error = ::seccomp_load(filter);

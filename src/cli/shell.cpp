@@ -7,6 +7,7 @@
 #include "cli/event_filter.h"
 #include "cli/messages.h"
 #include "cli/position.h"
+#include "cli/sandbox.h"
 #include "trace/event_text.h"
 #include "vm/instruction.h"
 #include "vm/translate.h"
@@ -15,11 +16,10 @@ namespace dejavm::cli {
 
 /// A replay with all that it borrows, in the order of their lives.
 struct Shell::Replay {
-  Replay(vm::GuestMemory ram, Engine opened) : memory(std::move(ram)), engine(std::move(opened)) {}
+  explicit Replay(vm::GuestMemory ram) : memory(std::move(ram)) {}
 
   MonotonicClock clock;
   vm::GuestMemory memory;
-  Engine engine;
   std::unique_ptr<vm::Vcpu> vcpu;
   std::unique_ptr<replay::Replayer> replayer;
   std::unique_ptr<Monitor> monitor;
@@ -30,7 +30,7 @@ Shell::Shell() = default;
 Shell::~Shell() = default;
 
 std::string Shell::help() {
-  return "open FILE                          opens a trace\n"
+  return "open FILE                          opens a trace; not after a replay began: it runs in a sandbox\n"
          "info                               what it is\n"
          "events [N] [FILTERS]               lists events (20, or N), e.g. events --device edu --write --from 100\n"
          "run [until POS]                    replays to the next stop, the end, or POS (EVENT or EVENT+INSTRUCTIONS)\n"
@@ -57,15 +57,52 @@ std::vector<std::string> Shell::candidates() const {
 }
 
 std::string Shell::execute(std::string_view line) {
-  failed_ = false;
   auto words = dejavm::words(line);
   if (words.empty()) return {};
-  auto result = dispatch(words, line);
-  if (result) return *result;
-  failed_ = true;
-  std::string text = "error: " + result.error().what + "\n";
-  if (!result.error().next.empty()) text += result.error().next + "\n";
+  return perform([&] { return dispatch(words, line); });
+}
+
+std::string Shell::open_trace(const std::string& file) {
+  return perform([&] { return open(file); });
+}
+
+std::string Shell::perform(const std::function<Result<std::string>()>& command) {
+  failed_ = false;
+  {
+    std::lock_guard lock(mutex_);
+    executing_ = true;
+    interrupted_ = false;
+  }
+  auto result = command();
+  {
+    std::lock_guard lock(mutex_);
+    executing_ = false;
+  }
+  std::string text;
+  if (result) {
+    text = *result;
+  } else {
+    failed_ = true;
+    damaged_ = damaged_ || result.error().kind == ErrorKind::damaged;
+    text = "error: " + result.error().what + "\n";
+    if (!result.error().next.empty()) text += result.error().next + "\n";
+  }
+  ever_failed_ = ever_failed_ || failed_;
   return text;
+}
+
+ExitStatus Shell::exit_status() const {
+  if (diverged_) return kDiverged;
+  if (damaged_) return kDamaged;
+  return ever_failed_ ? kFailed : kDone;
+}
+
+bool Shell::interrupt() {
+  std::lock_guard lock(mutex_);
+  if (!executing_) return false;
+  interrupted_ = true;
+  if (running_ != nullptr) running_->interrupt();
+  return true;
 }
 
 Result<std::string> Shell::dispatch(const Arguments& words, std::string_view line) {
@@ -75,7 +112,10 @@ Result<std::string> Shell::dispatch(const Arguments& words, std::string_view lin
     quit_ = true;
     return std::string();
   }
-  if (verb == "open") return open(words);
+  if (verb == "open") {
+    if (words.size() != 2) return fail_usage("open wants one file", "For example: open bios.dvt");
+    return open(std::string(words[1]));
+  }
   if (reader_ == nullptr) return fail_usage("no trace is open", "`open FILE` opens one.");
   if (verb == "info") return info();
   if (verb == "events") return events(words);
@@ -96,12 +136,15 @@ Result<std::string> Shell::dispatch(const Arguments& words, std::string_view lin
 
 // ---- Browsing
 
-Result<std::string> Shell::open(const Arguments& words) {
-  if (words.size() != 2) return fail_usage("open wants one file", "For example: open bios.dvt");
-  TRY_ASSIGN(auto reader, trace::Reader::open(std::string(words[1])));
-  replay_.reset();
+Result<std::string> Shell::open(const std::string& file) {
+  if (sandboxed_) {
+    return fail("a replay began: this shell runs in a sandbox and opens no more files",
+                fmt::format("In another terminal: dejavm shell {}", file));
+  }
+  TRY_ASSIGN(auto reader, trace::Reader::open(file));
+  damaged_ = damaged_ || !reader->damage().empty();
   reader_ = std::move(reader);
-  file_ = words[1];
+  file_ = file;
   return info();
 }
 
@@ -119,19 +162,19 @@ Result<std::string> Shell::events(const Arguments& words) const {
   EventFilter filter;
   uint64_t limit = 20;
   std::vector<std::string> rest(words.begin() + 1, words.end());
-  const auto& devices = replay_ ? replay_->replayer->devices() : reader_->description().devices;
-  TRY(parse_options(rest, filter.options(devices), [&](std::string_view word) -> Status {
+  TRY(parse_options(rest, filter.options(), [&](std::string_view word) -> Status {
     auto number = parse_u64(word);
     if (!number)
       return fail_usage(fmt::format("'{}' is neither a number nor a filter", word), "For example: events 50 --device edu");
     limit = *number;
     return {};
   }));
+  TRY(replay_ ? filter.resolve(replay_->replayer->devices()) : filter.resolve(*reader_));
   std::string text;
   uint64_t shown = 0;
   TRY(for_each_event(*reader_, filter, [&](const ListedEvent& listed) {
-    if (shown++ == limit) {
-      text += "...\n";
+    if (shown++ == limit || interrupted_) {
+      text += interrupted_ ? "interrupted\n" : "...\n";
       return false;
     }
     text += fmt::format("{:>9} {}\n", listed.number ? std::to_string(*listed.number) : "-",
@@ -146,13 +189,30 @@ Result<std::string> Shell::events(const Arguments& words) const {
 Result<Shell::Replay*> Shell::replay() {
   if (replay_) return replay_.get();
   TRY_ASSIGN(vm::GuestMemory memory, replay::load_memory(*reader_));
-  TRY_ASSIGN(Engine engine, Engine::open("auto"));
-  auto fresh = std::make_unique<Replay>(std::move(memory), std::move(engine));
-  TRY_ASSIGN(fresh->vcpu, fresh->engine.create_vcpu(fresh->memory, reader_->description().cpu_model));
+  if (!engine_) {
+    TRY_ASSIGN(engine_, Engine::for_replay("auto", reader_->description()));
+  }
+  auto fresh = std::make_unique<Replay>(std::move(memory));
+  TRY_ASSIGN(fresh->vcpu, engine_->create_vcpu(fresh->memory, reader_->description().cpu_model));
   TRY_ASSIGN(fresh->replayer, replay::Replayer::create(*reader_, *fresh->vcpu, fresh->memory, fresh->clock, {}));
   fresh->monitor = std::make_unique<Monitor>(*fresh->replayer, reader_.get());
+  if (!sandboxed_) TRY(enter_sandbox());
+  sandboxed_ = true;
   replay_ = std::move(fresh);
   return replay_.get();
+}
+
+Result<vm::SessionStop> Shell::go(replay::Replayer& replayer, std::optional<replay::Position> until) {
+  replayer.set_until(until);
+  {
+    std::lock_guard lock(mutex_);
+    running_ = &replayer;
+    if (interrupted_) replayer.interrupt();
+  }
+  auto stop = replayer.resume(vm::ResumeFor::go);
+  std::lock_guard lock(mutex_);
+  running_ = nullptr;
+  return stop;
 }
 
 Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
@@ -163,10 +223,14 @@ Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
     return fmt::format("end of the recording after {} events ({}), ram {}\n", replayer.last_event() + 1, stop.reason,
                        hash_text(ram));
   }
-  if (stop.kind == Kind::diverged) return stop.reason;
+  if (stop.kind == Kind::diverged) {
+    diverged_ = true;
+    return stop.reason;
+  }
   TRY_ASSIGN(vm::CpuState cpu, replay_->vcpu->state());
   std::string text;
   if (stop.kind == Kind::device) text = replayer.stop_line(stop.seen) + "\n";
+  if (stop.kind == Kind::interrupted) text = "interrupted\n";
   uint8_t bytes[15];
   size_t got = vm::read_virtual(cpu, replay_->memory, {cpu.linear_rip()}, bytes);
   return text + fmt::format("after event {}, rip {:#x}: {}\n", replayer.last_event(), cpu.linear_rip(),
@@ -181,9 +245,10 @@ Result<std::string> Shell::run(const Arguments& words) {
     return fail_usage("run takes nothing or `until POS`", "For example: run until 1000");
   }
   TRY_ASSIGN(Replay * now, replay());
-  now->replayer->set_until(until);
-  TRY_ASSIGN(vm::SessionStop stop, now->replayer->resume(vm::ResumeFor::go));
-  now->replayer->set_until(std::nullopt);
+  if (until && until->from_start && !now->vcpu->capabilities().exact_steps) {
+    return fail_usage("this engine does not count instructions", "Say EVENT or EVENT+INSTRUCTIONS.");
+  }
+  TRY_ASSIGN(vm::SessionStop stop, go(*now->replayer, until));
   return stop_text(stop);
 }
 
@@ -192,19 +257,24 @@ Result<std::string> Shell::step(const Arguments& words) {
   if (!count || *count == 0 || words.size() > 2)
     return fail_usage("step takes a number of instructions", "For example: step 10");
   TRY_ASSIGN(Replay * now, replay());
-  vm::SessionStop stop;
-  for (uint64_t i = 0; i < *count; ++i) {
+  now->replayer->set_until(std::nullopt);
+  vm::SessionStop stop{.kind = vm::SessionStop::Kind::step};
+  for (uint64_t i = 0; i < *count && !interrupted_; ++i) {
     TRY_ASSIGN(stop, now->replayer->resume(vm::ResumeFor::step));
     if (stop.kind != vm::SessionStop::Kind::step) break;
   }
+  if (interrupted_ && stop.kind == vm::SessionStop::Kind::step) stop.kind = vm::SessionStop::Kind::interrupted;
   return stop_text(stop);
 }
 
 Result<std::string> Shell::goto_event(const Arguments& words) {
   if (words.size() != 2) return fail_usage("goto wants a position", "For example: goto 1000");
   TRY_ASSIGN(auto position, parse_position(words[1]));
-  bool behind =
-      replay_ && (replay_->replayer->finished() || !position || replay_->replayer->last_event() >= position->event);
+  auto passed = [&](const replay::Replayer& now) {
+    if (now.finished() || !position) return true;
+    return position->from_start ? now.total_steps() > position->steps : now.last_event() >= position->event;
+  };
+  bool behind = replay_ && passed(*replay_->replayer);
   if (behind) {
     auto breaks = replay_->replayer->breaks().list();
     auto breakpoints = replay_->breakpoints;

@@ -5,8 +5,6 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-#include <csignal>
-
 namespace dejavm::cli {
 namespace {
 
@@ -17,16 +15,15 @@ void raise_event(const Fd& fd) {
 
 }  // namespace
 
-Result<std::unique_ptr<StopSignals>> StopSignals::create() {
+Result<std::unique_ptr<StopSignals>> StopSignals::create(std::initializer_list<int> signals) {
   sigset_t set;
   sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
+  for (int number : signals) sigaddset(&set, number);
   ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  Fd signals(::signalfd(-1, &set, SFD_CLOEXEC));
+  Fd arriving(::signalfd(-1, &set, SFD_CLOEXEC));
   Fd stop(::eventfd(0, EFD_CLOEXEC)), quit(::eventfd(0, EFD_CLOEXEC));
-  if (!signals || !stop || !quit) return fail_errno("cannot watch for signals");
-  std::unique_ptr<StopSignals> self(new StopSignals(std::move(signals), std::move(stop), std::move(quit)));
+  if (!arriving || !stop || !quit) return fail_errno("cannot watch for signals");
+  std::unique_ptr<StopSignals> self(new StopSignals(std::move(arriving), std::move(stop), std::move(quit)));
   self->thread_ = std::thread([raw = self.get()] { raw->loop(); });
   return self;
 }

@@ -1,7 +1,9 @@
 // Ctrl-C and SIGTERM as something that a session can wait for.
 #pragma once
 
+#include <csignal>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <thread>
 
@@ -10,11 +12,11 @@
 
 namespace dejavm::cli {
 
-/// Blocks SIGINT and SIGTERM in the calling thread (and those that it starts later) and takes them on a thread of its own.
-/// Create it before any other thread.
+/// Blocks signals (SIGINT and SIGTERM, if not told otherwise) in the calling thread (and those that it starts later) and
+/// takes them on a thread of its own. Create it before any other thread.
 class StopSignals {
  public:
-  static Result<std::unique_ptr<StopSignals>> create();
+  static Result<std::unique_ptr<StopSignals>> create(std::initializer_list<int> signals = {SIGINT, SIGTERM});
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;

@@ -1,5 +1,7 @@
 #include "cli/vm_options.h"
 
+#include <ctime>
+
 #include "base/parse.h"
 
 namespace dejavm::cli {
@@ -29,6 +31,27 @@ Status set_global(VmOptions& options, std::string_view value) {
 
 }  // namespace
 
+/// QEMU's -rtc base=utc, or a time in UTC: 2026-01-31T12:00:00 or 2026-01-31.
+std::function<Status(std::string_view)> set_rtc_base(std::optional<int64_t>& unix_s) {
+  return [&unix_s](std::string_view value) -> Status {
+    constexpr std::string_view kBase = "base=";
+    std::string time(value.starts_with(kBase) ? value.substr(kBase.size()) : "");
+    if (time == "utc") {
+      unix_s.reset();
+      return {};
+    }
+    std::tm fields{};
+    const char* end =
+        ::strptime(time.c_str(), time.find('T') != std::string::npos ? "%Y-%m-%dT%H:%M:%S" : "%Y-%m-%d", &fields);
+    if (end == nullptr || *end != '\0') {
+      return fail_usage(fmt::format("-rtc {} is not supported", value),
+                        "Write base=utc, or a time in UTC: base=2026-01-31T12:00:00.");
+    }
+    unix_s = ::timegm(&fields);
+    return {};
+  };
+}
+
 Result<DeviceOption> parse_device(std::string_view text) {
   auto parts = split(text, ',');
   DeviceOption device{std::string(parts[0]), {}};
@@ -56,6 +79,11 @@ std::vector<Option> vm_option_list(VmOptions& o) {
     o.devices.push_back(std::move(parsed));
     return {};
   };
+  auto bios = [&o](std::string_view value) -> Status {
+    o.bios = value;
+    o.bios_given = true;
+    return {};
+  };
   auto gdb = [&o](std::string_view value) -> Status {
     if (value != "none") o.gdb = value;
     return {};
@@ -69,10 +97,14 @@ std::vector<Option> vm_option_list(VmOptions& o) {
   return {
       fixed("M", "pc", {"pc", "i440fx"}, "the machine is QEMU's pc (i440FX)"),
       fixed("machine", "pc", {"pc", "i440fx"}, "the machine is QEMU's pc (i440FX)"),
-      {"accel", "kvm|auto", "the engine (default auto)", set_text(o.accel)},
+      {"accel", "kvm|soft|auto", "the engine (default auto)", set_text(o.accel)},
       {"m", "SIZE", "RAM, in MiB or with a suffix K, M, G (default 128M)", memory},
-      {"bios", "FILE", "the firmware, or a bare-metal guest (default SeaBIOS)", set_text(o.bios)},
-      {"device", "NAME[,PROP=V]", "adds a device: edu, isa-debug-exit, isa-debugcon", device},
+      {"bios", "FILE", "the firmware, or a bare-metal guest (default SeaBIOS)", bios},
+      {"kernel", "FILE", "starts without firmware: Linux bzImage, multiboot, PVH or other ELF", set_text(o.kernel)},
+      {"initrd", "FILE", "Linux's initial RAM disk; multiboot modules: FILE ARGS,FILE ARGS", set_text(o.initrd)},
+      {"append", "TEXT", "the kernel's command line", set_text(o.append)},
+      {"rtc", "base=utc|TIME", "the RTC's start: now, or e.g. 2026-01-31T12:00:00", set_rtc_base(o.rtc_base_unix_s)},
+      {"device", "NAME[,PROP=V]", "adds a device: edu, isa-debug-exit, isa-debugcon, loader (a raw image)", device},
       {"serial", "stdio|null|file:PATH", "where COM1 goes (default stdio)", set_text(o.serial)},
       {"debugcon", "stdio|null|file:PATH", "where writes to port 0x402 and 0xe9 go", set_text(o.debugcon)},
       {"global", "isa-debugcon.iobase=PORT", "moves the debug console", global},

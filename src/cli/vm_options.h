@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,11 @@ struct VmOptions {
   std::string accel = "auto";
   uint64_t ram_size = uint64_t{128} << 20;
   std::string bios = "/usr/share/seabios/bios-256k.bin";
+  bool bios_given = false;
+  std::string kernel;  ///< empty: firmware starts the guest
+  std::string initrd;
+  std::string append;
+  std::optional<int64_t> rtc_base_unix_s;  ///< what the RTC shows at the start; absent: the host's time
   std::vector<DeviceOption> devices;
   std::string serial = "stdio";
   std::string debugcon;

@@ -12,8 +12,9 @@ namespace dejavm::devices {
 /// is no system management mode. The other registers from 0x40 on are remembered.
 class I440fx final : public PciDevice {
  public:
-  /// `pam_written` is called within the access; it must put the change of the map off.
-  I440fx(vm::Bus& bus, std::function<void()> pam_written);
+  /// `pam_written` is called within the access; it must put the change of the map off. `pam`: its values after reset; the
+  /// chip has zeros.
+  I440fx(vm::Bus& bus, std::function<void()> pam_written, const PamRegisters& pam = {});
 
   PamRegisters pam() const;
 

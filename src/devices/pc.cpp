@@ -20,7 +20,7 @@ Status check_config(const PcConfig& config) {
     return fail_usage(fmt::format("a pc cannot have {} bytes of RAM", config.ram_size),
                       "-m takes a multiple of 4 KiB from 1M to 1023G.");
   }
-  if (config.bios.empty() || config.bios.size() > kMaxBios || config.bios.size() % vm::kPageSize != 0) {
+  if (config.bios.size() > kMaxBios || config.bios.size() % vm::kPageSize != 0) {
     return fail_usage(fmt::format("a firmware image of {} bytes does not fit", config.bios.size()),
                       "-bios takes an image whose size is a multiple of 4 KiB, at most 16 MiB.");
   }
@@ -68,7 +68,8 @@ Pc::Pc(PcConfig config, vm::GuestMemory memory, const Clock& clock)
       fw_cfg_(pc_fw_cfg_items(fw_cfg_config(config.ram_size)), pc_fw_cfg_files(fw_cfg_config(config.ram_size))),
       serial_("serial0", {isa_irqs_, kSerialIrq}, std::move(config.serial_output)),
       debugcon_(std::move(config.debugcon_output)),
-      host_bridge_(bus_, [this] { memory_map_written(); }),
+      host_bridge_(
+          bus_, [this] { memory_map_written(); }, memory_.rom_size() == 0 ? kShadowedPam : PamRegisters{}),
       isa_bridge_(bus_, irqs_.source(1), power_sink()),
       pm_(bus_, timers_, {isa_irqs_, kSciIrq}, power_sink()),
       pci_host_(pci_, isa_bridge_) {}

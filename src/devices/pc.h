@@ -30,7 +30,8 @@ namespace dejavm::devices {
 struct PcConfig {
   /// A multiple of 4 KiB, from 1 MiB on; at most 1 TiB - 1 GiB.
   uint64_t ram_size = uint64_t{128} << 20;
-  /// The firmware image; a multiple of 4 KiB, at most 16 MiB.
+  /// The firmware image; a multiple of 4 KiB, at most 16 MiB. Empty: a board without firmware, for guests that are loaded
+  /// into RAM. The area below 1 MiB is RAM then, as firmware leaves it.
   Bytes bios;
   /// What the real-time clock shows at the start.
   int64_t rtc_start_unix_s = 0;

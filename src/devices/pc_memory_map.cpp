@@ -59,9 +59,21 @@ std::vector<vm::MemoryRange> pc_memory_map(uint64_t ram_size, uint64_t rom_size,
     append(map, {{from}, base + kPamStep - from, ram_size + rom_size - (kMib - from), false});
   }
   if (ram.below_4g > kMib) append(map, {{kMib}, ram.below_4g - kMib, kMib, true});
-  append(map, {{4 * kGib - rom_size}, rom_size, ram_size, false});
+  if (rom_size > 0) append(map, {{4 * kGib - rom_size}, rom_size, ram_size, false});
   if (ram.above_4g > 0) append(map, {{4 * kGib}, ram.above_4g, ram.below_4g, true});
   return map;
+}
+
+std::vector<loader::MemoryArea> boot_memory_areas(uint64_t ram_size) {
+  CHECK(ram_size >= kMib);
+  constexpr uint64_t kExtendedBiosData = 0x9fc00, kVideo = 0xa0000, kSystemBios = 0xf0000;
+  RamSplit ram = split_ram(ram_size);
+  std::vector<loader::MemoryArea> areas = {{0, kExtendedBiosData, true},
+                                           {kExtendedBiosData, kVideo - kExtendedBiosData, false},
+                                           {kSystemBios, kMib - kSystemBios, false}};
+  if (ram.below_4g > kMib) areas.push_back({kMib, ram.below_4g - kMib, true});
+  if (ram.above_4g > 0) areas.push_back({4 * kGib, ram.above_4g, true});
+  return areas;
 }
 
 }  // namespace dejavm::devices

@@ -13,7 +13,8 @@ namespace dejavm::record {
 
 /// On KVM nothing says that an instruction continues: a read-modify-write looks like a load and a store. What is cheap
 /// decides almost always: only a read can be followed by a write, only a fragment of 8 bytes or up to a page's end by
-/// another fragment. In the doubtful rest the instruction of the read is decoded.
+/// another fragment. In the doubtful rest the instruction of the read is decoded. An iteration of a rep string instruction
+/// counts as an instruction, whatever KVM does at once.
 class InstructionJoins {
  public:
   InstructionJoins(vm::Vcpu& vcpu, const vm::GuestMemory& memory) : vcpu_(vcpu), memory_(memory) {}
@@ -21,7 +22,8 @@ class InstructionJoins {
   /// An instruction boundary was seen since the last access.
   void boundary() { previous_.reset(); }
 
-  /// Whether `access`, which has just exited, joins the access before it. `certain`: the engine said so (RunMode::complete).
+  /// Whether `access`, which has just exited, joins the access before it. `certain`: the engine goes on with the instruction
+  /// of that one (RunMode::complete).
   bool next(const vm::Access& access, bool certain);
 
   /// True when the engine must be asked (RunMode::complete) whether the last access, a write, continues: its address is lost
@@ -32,10 +34,19 @@ class InstructionJoins {
   struct Previous {
     vm::Access access;
     uint64_t rip = 0;
-    unsigned operand_bytes = 0;  // of the operand so far, this access included
+    std::optional<uint64_t> start;  // RIP of the instruction, where known
+    unsigned bytes = 0;             // that the instruction moved in this direction since it last moved the other way
+    unsigned port_reads = 0;        // INS: elements read since the last write
   };
+  /// How an access belongs to the one before it.
+  enum class Bond : uint8_t { none, instruction, iteration };
 
-  bool decide(const vm::Access& access, uint64_t rip);
+  Bond decide(const vm::Access& access, uint64_t rip) const;
+  Bond decide_certain(const vm::Access& access, uint64_t rip) const;
+  Bond within(const vm::InstructionInfo& info, const vm::Access& access, uint64_t start) const;
+  bool ins_pair(const vm::InstructionInfo& info, const vm::Access& access) const;
+  bool second_operand(const vm::Access& access, uint64_t start) const;
+  vm::CpuState registers_at(uint64_t rip) const;
 
   vm::Vcpu& vcpu_;
   const vm::GuestMemory& memory_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "record/live_session.h"
 
 namespace dejavm::record {
@@ -37,7 +38,11 @@ Status LiveSession::service(bool hold_interrupts) {
   TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
   if (undelivered) {  // not a consistent point: let the frame be pushed first, and come back soon
     armed_deadline_ns_ = machine_.timers().now_ns();
-    waker_->set_deadline(clock_.now_ns());
+    if (options_.virtual_time != nullptr) {
+      vcpu_.set_step_limit(vcpu_.steps());
+    } else {
+      waker_->set_deadline(clock_.now_ns());
+    }
     return {};
   }
   if (dead_) return handle_power();  // nothing can enter a CPU in shutdown
@@ -64,20 +69,44 @@ void LiveSession::arm_deadline() {
   } else if (options_.max_ns) {
     deadline = std::min(deadline, *options_.max_ns);
   }
+  if (options_.virtual_time != nullptr) {
+    // Without counts, a natural exit is waited for, as the waker does.
+    if (!counts_steps_ && deadline < UINT64_MAX - Waker::kGraceNs) deadline += Waker::kGraceNs;
+    uint64_t now = machine_.timers().now_ns();
+    vcpu_.set_step_limit(deadline == UINT64_MAX ? deadline
+                                                : options_.virtual_time->steps_in(deadline > now ? deadline - now : 0));
+    return;
+  }
   if (deadline == armed_deadline_ns_) return;
   armed_deadline_ns_ = deadline;
   uint64_t base = clock_.now_ns() - machine_.timers().now_ns();
   waker_->set_deadline(deadline < UINT64_MAX ? std::optional(deadline + base) : std::nullopt);
 }
 
+/// In HLT. Virtual time passes at once, unless somebody sits at the serial port.
+void LiveSession::sleep_until_deadline() {
+  VirtualTime* time = options_.virtual_time;
+  uint64_t now = machine_.timers().now_ns();
+  uint64_t deadline =
+      std::min(machine_.timers().next_deadline_ns().value_or(UINT64_MAX), options_.max_ns.value_or(UINT64_MAX));
+  if (time == nullptr || deadline == UINT64_MAX) return waker_->wait();
+  if (deadline <= now) return;
+  if (options_.input_fd < 0) return time->advance(deadline - now);
+  uint64_t start = clock_.now_ns();
+  waker_->set_deadline(start + (deadline - now));
+  waker_->wait();
+  waker_->set_deadline(std::nullopt);
+  time->advance(std::min(deadline - now, clock_.now_ns() - start));
+}
+
 /// Before anything enters at an asynchronous point, keeps the state that tells replay where it is.
 Status LiveSession::note_point(uint64_t now, bool input, bool hold_interrupts) {
-  if (log_ == nullptr || !moved_ || at_exact_window_) return {};
+  if (log_ == nullptr || !moved_ || at_exact_window_ || counts_steps_) return {};
   bool timers = machine_.timers().next_deadline_ns().value_or(UINT64_MAX) <= now;
   TRY_ASSIGN(bool open, vcpu_.can_interrupt());
   bool interrupt = machine_.interrupt_pending() && open && !hold_interrupts;
   bool maps = map_generation_ != machine_.memory().map_generation() || bus_generation_ != machine_.bus().generation();
-  if (!timers && !interrupt && !input && !maps && machine_.deferred().empty()) return {};
+  if (!timers && !interrupt && !input && !maps && !power_ && machine_.deferred().empty()) return {};
   TRY_ASSIGN(point_, capture());
   return {};
 }
@@ -112,12 +141,22 @@ Status LiveSession::handle_power() {
     end_with(fmt::format("the guest asked for a reset ({}) and -no-reboot is given", event.cause));
     return {};
   }
-  TRY(append(trace::ResetEvent{event.cause == "triple fault", event.cause}));
+  bool triple_fault = event.cause == kTripleFault;
+  if (!triple_fault) TRY(mark_place());
+  TRY(append(trace::ResetEvent{triple_fault, event.cause}));
   TRY(machine_.reset());
   TRY(vcpu_.set_state(vm::reset_state()));
   halted_ = dead_ = false;
   power_ = machine_.take_power_event();
   return log_map_changes();
+}
+
+/// A reset enters right behind the event before it (docs/determinism.md). Where instructions ran since, a memory write of
+/// nothing states the place.
+Status LiveSession::mark_place() {
+  if (log_ != nullptr && moved_) TRY(append(trace::MemoryWriteEvent{0, {}, here()}));
+  CHECK(log_ == nullptr || !moved_);
+  return {};
 }
 
 Status LiveSession::inject() {
@@ -159,13 +198,14 @@ Status LiveSession::digest_if_due() {
     next_keyframe_ns_ = machine_.timers().now_ns() + *options_.keyframe_ns;
   }
   uint64_t after = machine_.timers().now_ns();
-  next_digest_ns_ = after + std::max(kDigestEveryNs, kDigestShare * (after - now));
+  next_digest_ns_ = options_.virtual_time != nullptr ? after + kDigestEveryVirtualNs
+                                                     : after + std::max(kDigestEveryNs, kDigestShare * (after - now));
   return {};
 }
 
 /// Whether check_limits() would do something about the end now.
 bool LiveSession::wants_end(uint64_t now) const {
-  if (!ending_.empty()) return !moved_ || now >= end_at_latest_ns_;
+  if (!ending_.empty()) return !moved_ || counts_steps_ || now >= end_at_latest_ns_;
   return (options_.max_events && events_ >= *options_.max_events) || (options_.max_ns && now >= *options_.max_ns);
 }
 

@@ -1,5 +1,7 @@
 #include "record/live_session.h"
 
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/overloaded.h"
 
@@ -25,22 +27,26 @@ LiveSession::LiveSession(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuMode
       clock_(clock),
       log_(log),
       options_(options),
+      counts_steps_(vcpu.capabilities().exact_steps && !options.portable),
       joins_(vcpu, machine.memory()),
       devices_(machine.bus().regions()),
       map_generation_(machine.memory().map_generation()),
       bus_generation_(machine.bus().generation()) {
   machine_.timers().stop();
-  next_digest_ns_ = kDigestEveryNs;
+  next_digest_ns_ = options_.virtual_time != nullptr ? kDigestEveryVirtualNs : kDigestEveryNs;
+  note_event_steps();
   if (options_.keyframe_ns) next_keyframe_ns_ = *options_.keyframe_ns;
   if (log_ == nullptr) return;
   tracker_.emplace(vcpu_, machine_.memory());
-  machine_.memory().set_observer([this](uint64_t offset, ByteSpan bytes, vm::Writer writer) {
+  observer_ = machine_.memory().add_observer([this](uint64_t offset, ByteSpan bytes, vm::Writer writer) {
     if (writer != vm::Writer::device || !log_status_) return;
     log_status_ = append(trace::MemoryWriteEvent{offset, Bytes(bytes.begin(), bytes.end()), here()});
   });
 }
 
-LiveSession::~LiveSession() { machine_.memory().set_observer(nullptr); }
+LiveSession::~LiveSession() {
+  if (observer_) machine_.memory().remove_observer(*observer_);
+}
 
 Result<SessionStop> LiveSession::resume(vm::ResumeFor what) {
   if (ended_) return *ended_;
@@ -51,6 +57,7 @@ Result<SessionStop> LiveSession::resume(vm::ResumeFor what) {
   armed_deadline_ns_ = UINT64_MAX;  // the guest's time stood still: the waker's moments have moved
   waker_->set_deadline(std::nullopt);
   stop_.reset();
+  ran_ = false;
   while (!stop_) {
     if (needs_attention() || halted_) {
       TRY(complete_instruction());
@@ -58,11 +65,14 @@ Result<SessionStop> LiveSession::resume(vm::ResumeFor what) {
       if (stop_) break;
       if (halted_) {
         arm_deadline();
-        waker_->wait();
+        sleep_until_deadline();
         continue;
       }
     }
+    if (!stepping) TRY(check_breakpoint());
+    if (stop_) break;
     arm_deadline();
+    ran_ = true;
     auto exit_or_error = vcpu_.run(stepping ? vm::RunMode::step : vm::RunMode::free);
     if (!exit_or_error) {
       dead_ = true;
@@ -86,7 +96,21 @@ void LiveSession::interrupt() {
   waker_->demand();
 }
 
-Status LiveSession::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) { return vcpu_.set_breakpoints(addresses); }
+Status LiveSession::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
+  TRY(vcpu_.set_breakpoints(addresses));
+  breakpoints_ = addresses;
+  return {};
+}
+
+/// The vCPU passes a breakpoint where a run starts. Where we left the guest on our own account, that is ours to notice.
+Status LiveSession::check_breakpoint() {
+  if (breakpoints_.empty() || !ran_ || in_instruction_) return {};
+  TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
+  vm::GuestVirt at{vcpu_.quick_registers().linear_rip()};
+  bool hit = !undelivered && std::count(breakpoints_.begin(), breakpoints_.end(), at) > 0;
+  if (hit) stop_with({.kind = SessionStop::Kind::breakpoint});
+  return {};
+}
 
 std::string LiveSession::why_read_only() const {
   return log_ != nullptr ? "the guest is being recorded; debug it with `dejavm run` to change its state" : "";
@@ -122,10 +146,20 @@ Status LiveSession::handle(const vm::Exit& exit) {
                         },
                         [&](const vm::WindowOpen&) -> Status {
                           away();
-                          at_exact_window_ = vcpu_.capabilities().exact_window && window_since_event_;
+                          // A KVM without exact windows would step to it, and some lose the step over IRET: there a state is
+                          // surer.
+                          at_exact_window_ = vcpu_.capabilities().exact_window && window_since_event_ && !options_.portable;
+                          if (!machine_.interrupt_pending()) {  // its line fell meanwhile: nothing waits for the window
+                            vcpu_.request_window(false);
+                            window_requested_ = window_since_event_ = at_exact_window_ = false;
+                          }
                           return {};
                         },
                         [&](const vm::Interrupted&) -> Status {
+                          away();
+                          return {};
+                        },
+                        [&](const vm::StepLimit&) -> Status {
                           away();
                           return {};
                         },
@@ -147,7 +181,7 @@ Status LiveSession::handle(const vm::Exit& exit) {
                         [&](const vm::Shutdown&) -> Status {
                           away();
                           dead_ = true;
-                          power_ = vm::PowerEvent{vm::PowerEvent::Kind::reset, "triple fault", 0};
+                          power_ = vm::PowerEvent{vm::PowerEvent::Kind::reset, kTripleFault, 0};
                           return {};
                         },
                     },
@@ -157,7 +191,8 @@ Status LiveSession::handle(const vm::Exit& exit) {
 Status LiveSession::handle_access(const vm::DeviceAccess& exit, bool certain) {
   vm::SeenAccess seen{exit.access, events_, std::nullopt};
   if (exit.instruction) seen.instruction = exit.instruction->value;
-  bool joined = log_ != nullptr && joins_.next(exit.access, certain);
+  bool joined = exit.joins_previous ? *exit.joins_previous : log_ != nullptr && joins_.next(exit.access, certain);
+  if (options_.virtual_time != nullptr) options_.virtual_time->advance(VirtualTime::kNsPerAccess);
   uint64_t answer = machine_.bus().access(exit.access);
   if (!exit.access.is_write()) {
     vcpu_.reply(answer);
@@ -167,13 +202,14 @@ Status LiveSession::handle_access(const vm::DeviceAccess& exit, bool certain) {
   if (log_ != nullptr) TRY(log_->append_access({seen.access, joined, seen.instruction}, time_us()));
   ++events_;
   moved_ = false;
+  note_event_steps();
   point_.reset();
   window_since_event_ = window_requested_;
   history_.note(seen);
   if (const vm::AccessBreak* hit = breaks_.check(seen, devices_)) {
     stop_with({.kind = SessionStop::Kind::device, .seen = seen, .break_id = hit->id});
   }
-  if (log_ != nullptr && !certain && joins_.write_may_continue()) return complete_instruction();
+  if (log_ != nullptr && !certain && !exit.joins_previous && joins_.write_may_continue()) return complete_instruction();
   return {};
 }
 
@@ -192,6 +228,7 @@ Status LiveSession::handle_msr(const vm::MsrAccess& exit) {
 
 Status LiveSession::complete_instruction() {
   while (in_instruction_) {
+    ran_ = true;
     TRY_ASSIGN(vm::Exit exit, vcpu_.run(vm::RunMode::complete));
     if (const auto* access = std::get_if<vm::DeviceAccess>(&exit)) {
       TRY(handle_access(*access, true));
@@ -210,6 +247,7 @@ Status LiveSession::append(trace::EventBody body) {
   if (!numbered) return {};
   ++events_;
   moved_ = false;
+  note_event_steps();
   at_exact_window_ = false;
   point_.reset();
   window_since_event_ = window_requested_;
@@ -219,6 +257,7 @@ Status LiveSession::append(trace::EventBody body) {
 trace::Where LiveSession::here() {
   if (!moved_ || log_ == nullptr) return {};
   if (at_exact_window_) return {trace::Placement::window, 0, nullptr};
+  if (counts_steps_) return {trace::Placement::steps, vcpu_.steps() - event_steps_, nullptr};
   CHECK(point_ != nullptr);  // note_point() saw it coming
   return {trace::Placement::state, 0, point_};
 }
@@ -239,7 +278,7 @@ Result<trace::End> LiveSession::finish(const std::string& reason) {
     TRY_ASSIGN(auto state, capture());
     end.ram_digest = state->ram_digest;
     end.cpu_hash = vm::hash(state->cpu);
-    if (moved_) end.where = {trace::Placement::state, 0, state};
+    if (moved_) end.where = counts_steps_ ? here() : trace::Where{trace::Placement::state, 0, state};
   } else {
     TRY_ASSIGN(end.ram_digest, tracker_->refresh());
   }

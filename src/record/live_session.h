@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/waker.h"
 #include "record/instruction_joins.h"
+#include "record/virtual_time.h"
 #include "trace/writer.h"
 #include "vm/machine.h"
 #include "vm/session.h"
@@ -23,8 +24,11 @@ struct LiveOptions {
   std::optional<uint64_t> max_events;   ///< ends after this many numbered events
   std::optional<uint64_t> max_ns;       ///< ends after this much guest time
   std::optional<uint64_t> keyframe_ns;  ///< a keyframe about this often
-  int input_fd = -1;                    ///< bytes for the serial port
-  int stop_fd = -1;                     ///< becomes readable when the user wants to end (a signalfd)
+  /// The clock of the machine, where it is one of steps; null: it is the session's, real one.
+  VirtualTime* virtual_time = nullptr;
+  bool portable = false;  ///< writes no placement that KVM cannot replay, whatever the engine can
+  int input_fd = -1;      ///< bytes for the serial port
+  int stop_fd = -1;       ///< becomes readable when the user wants to end (a signalfd)
 };
 
 /// The loop around the vCPU: answers accesses, lets time, input and interrupts in at consistent points only, and writes down
@@ -33,8 +37,12 @@ class LiveSession final : public vm::Session {
  public:
   /// There is no digest before this time and none more often.
   static constexpr uint64_t kDigestEveryNs = 50'000'000;
+  /// In virtual time, where what a digest costs must not decide when the next one comes.
+  static constexpr uint64_t kDigestEveryVirtualNs = 1'000'000'000;
   /// How long an end waits for the guest's next event: an end between events has to be searched for at replay.
   static constexpr uint64_t kEndGraceNs = 1'000'000'000;
+  /// The cause of a reset by the CPU's shutdown.
+  static constexpr const char* kTripleFault = "triple fault";
 
   static Result<std::unique_ptr<LiveSession>> create(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuModel& model,
                                                      const Clock& clock, trace::Writer* log, LiveOptions options);
@@ -67,6 +75,7 @@ class LiveSession final : public vm::Session {
   Status handle_access(const vm::DeviceAccess& exit, bool certain);
   Status handle_msr(const vm::MsrAccess& exit);
   Status complete_instruction();
+  Status check_breakpoint();
 
   // Consistent points.
   bool needs_attention();
@@ -75,17 +84,20 @@ class LiveSession final : public vm::Session {
   Status run_device_work(uint64_t now);
   Status log_map_changes();
   Status handle_power();
+  Status mark_place();
   Status inject();
   Status digest_if_due();
   bool wants_end(uint64_t now) const;
   void check_limits();
   void arm_deadline();
+  void sleep_until_deadline();
   bool input_ready();
   void feed_input();
 
   // The log.
   Status append(trace::EventBody body);
   trace::Where here();
+  void note_event_steps() { event_steps_ = vcpu_.steps() + (in_instruction_ ? 1 : 0); }
   Result<std::shared_ptr<const trace::MatchedState>> capture();
   uint64_t time_us() { return machine_.timers().now_ns() / 1000; }
   void stop_with(vm::SessionStop stop);
@@ -97,15 +109,19 @@ class LiveSession final : public vm::Session {
   const Clock& clock_;
   trace::Writer* log_;
   LiveOptions options_;
+  const bool counts_steps_;  // places between events are written as counts of steps
   std::unique_ptr<Waker> waker_;
   InstructionJoins joins_;
   std::optional<vm::StateTracker> tracker_;  // while recording
   vm::AccessBreaks breaks_;
   vm::AccessHistory history_;
   std::vector<vm::DeviceRegion> devices_;
+  std::vector<vm::GuestVirt> breakpoints_;
 
   uint64_t events_ = 0;          // numbered so far
+  uint64_t event_steps_ = 0;     // the vCPU's count of steps when the last numbered event's instruction completes
   bool in_instruction_ = false;  // the last exit's instruction is not known to be complete
+  bool ran_ = false;             // instructions ran, or were completed, since resume()
   bool moved_ = false;           // instructions ran since the last numbered event
   bool halted_ = false;
   bool dead_ = false;        // in shutdown
@@ -113,8 +129,9 @@ class LiveSession final : public vm::Session {
   bool window_requested_ = false;
   bool window_since_event_ = false;  // the request has stood since the last numbered event
   bool at_exact_window_ = false;
-  std::shared_ptr<const trace::MatchedState> point_;  // of the asynchronous point we stand at, when something may enter
-  Status log_status_;                                 // of what observers logged
+  std::shared_ptr<const trace::MatchedState> point_;     // of the asynchronous point we stand at, when something may enter
+  std::optional<vm::GuestMemory::ObserverId> observer_;  // while recording
+  Status log_status_;                                    // of what observers logged
   std::optional<vm::PowerEvent> power_;
   std::optional<vm::SessionStop> stop_;
   std::optional<vm::SessionStop> ended_;

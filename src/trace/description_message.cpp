@@ -68,7 +68,7 @@ Result<Description> parse_description(schema::Description::Reader from) {
   to.start_unix_s = from.getStartUnixS();
   to.machine = text_of(from.getMachine());
   to.cpu_model = read_cpu_model(from);
-  to.memory = read_memory(from.getMemory());
+  TRY_ASSIGN(to.memory, read_memory(from.getMemory()));
   TRY_ASSIGN(to.devices, read_devices(from.getDevices()));
   TRY_ASSIGN(to.cpu, read_cpu(from.getCpu()));
   to.replayable_on = read_texts(from.getReplayableOn());

@@ -70,8 +70,9 @@ Result<EventBody> read_memory_write(schema::Event::MemoryWrite::Reader from) {
 
 Result<EventBody> read_memory_map(schema::Event::MemoryMap::Reader from) {
   TRY_ASSIGN(Where where, read_where(from.getWhere()));
+  TRY_ASSIGN(std::vector<vm::MemoryRange> memory, read_memory(from.getMemory()));
   TRY_ASSIGN(std::vector<vm::DeviceRegion> devices, read_devices(from.getDevices()));
-  return MemoryMapEvent{read_memory(from.getMemory()), std::move(devices), std::move(where)};
+  return MemoryMapEvent{std::move(memory), std::move(devices), std::move(where)};
 }
 
 EventBody read_digest(schema::Event::Digest::Reader from) {

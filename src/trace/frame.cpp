@@ -27,19 +27,21 @@ std::array<uint8_t, kFileHeaderBytes> file_header() {
   return header;
 }
 
-Status check_file_header(ByteSpan file, std::string_view name) {
-  if (file.size() < kFileMagic.size() || !std::equal(kFileMagic.begin(), kFileMagic.end(), file.begin())) {
+Status check_file_header(const Storage& file, std::string_view name) {
+  std::array<uint8_t, kFileHeaderBytes> header{};
+  TRY(file.read(0, MutableByteSpan(header).first(std::min<uint64_t>(file.size(), header.size()))));
+  if (!std::equal(kFileMagic.begin(), kFileMagic.end(), header.begin())) {
     return fail_damaged(fmt::format("{} is not a dejavm trace: it does not begin with DEJAVM", name),
                         "Give a file that `dejavm record -o FILE` wrote.");
   }
   if (file.size() < kFileHeaderBytes)
     return fail_damaged(fmt::format("{} is cut off in its first {} bytes", name, kFileHeaderBytes));
-  auto version = load_le<uint32_t>(&file[kVersionAt]);
+  auto version = load_le<uint32_t>(&header[kVersionAt]);
   if (version > kFormatVersion) {
     return fail(
         fmt::format("{}: trace version {}, this dejavm reads up to {}; use a newer dejavm", name, version, kFormatVersion));
   }
-  if (version == 0 || load_le<uint64_t>(&file[kFileCheckAt]) != XXH3_64bits(file.data(), kJournalTableAt)) {
+  if (version == 0 || load_le<uint64_t>(&header[kFileCheckAt]) != XXH3_64bits(header.data(), kJournalTableAt)) {
     return fail_damaged(fmt::format("{} is damaged in its first {} bytes", name, kFileHeaderBytes));
   }
   return {};
@@ -62,9 +64,10 @@ std::array<uint8_t, kFrameHeaderBytes> frame_header(const Frame& frame) {
   return header;
 }
 
-Result<Frame> parse_frame(ByteSpan file, uint64_t offset, uint64_t sequence) {
-  if (offset > file.size() || file.size() - offset < kFrameHeaderBytes) return fail_damaged("cut off");
-  const uint8_t* header = file.data() + offset;
+Result<Frame> parse_frame(const Storage& file, uint64_t offset, uint64_t sequence) {
+  std::array<uint8_t, kFrameHeaderBytes> bytes{};
+  TRY(file.read(offset, bytes));
+  const uint8_t* header = bytes.data();
   if (load_le<uint64_t>(header + kHeaderHashAt) != header_hash(header, offset) || load_le<uint32_t>(header) != kFrameMagic) {
     return fail_damaged("no intact frame");
   }
@@ -82,10 +85,8 @@ Result<Frame> parse_frame(ByteSpan file, uint64_t offset, uint64_t sequence) {
     return fail_damaged(fmt::format("a frame of the unknown type {}", type));
   }
   if (frame.sequence != sequence) return fail_damaged(fmt::format("frame {} where {} belongs", frame.sequence, sequence));
-  if (frame.stored_length > file.size() - frame.payload_at()) return fail_damaged("cut off");
-  if (payload_hash(file.subspan(frame.payload_at(), frame.stored_length)) != frame.payload_hash) {
-    return fail_damaged("wrong checksum");
-  }
+  TRY_ASSIGN(uint64_t hash, file.hash(frame.payload_at(), frame.stored_length));
+  if (hash != frame.payload_hash) return fail_damaged("wrong checksum");
   return frame;
 }
 

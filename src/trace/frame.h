@@ -6,6 +6,7 @@
 
 #include "base/bytes.h"
 #include "base/result.h"
+#include "trace/storage.h"
 
 namespace dejavm::trace {
 
@@ -49,13 +50,13 @@ struct Frame {
 
 /// A header for a new file, without journals.
 std::array<uint8_t, kFileHeaderBytes> file_header();
-/// Checks that bytes begin a trace of a version that this program reads; `name` is for the error.
-Status check_file_header(ByteSpan file, std::string_view name);
+/// Checks that a trace of a version that this program reads begins here; `name` is for the error.
+Status check_file_header(const Storage& file, std::string_view name);
 
 uint64_t payload_hash(ByteSpan payload);
 /// The bytes of a header; `frame.offset` goes into its check, so that it is valid in its place only.
 std::array<uint8_t, kFrameHeaderBytes> frame_header(const Frame& frame);
 /// Parses and checks the frame that starts at `offset`: header, length within the file, sequence, payload hash.
-Result<Frame> parse_frame(ByteSpan file, uint64_t offset, uint64_t sequence);
+Result<Frame> parse_frame(const Storage& file, uint64_t offset, uint64_t sequence);
 
 }  // namespace dejavm::trace

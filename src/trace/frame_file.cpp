@@ -14,7 +14,7 @@
 namespace dejavm::trace {
 
 Result<std::unique_ptr<FrameFile>> FrameFile::create(const std::string& path) {
-  // An existing trace is replaced, not emptied: somebody may have it mapped for a replay.
+  // An existing trace is replaced, not emptied: somebody may have it open for a replay.
   struct stat existing {};
   if (::lstat(path.c_str(), &existing) == 0 && S_ISREG(existing.st_mode)) ::unlink(path.c_str());
   TRY_ASSIGN(Fd fd, open_file(path, O_RDWR | O_CREAT | O_TRUNC));

@@ -3,7 +3,10 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
+
+#include "trace/limits.h"
 
 namespace dejavm::trace {
 namespace {
@@ -36,23 +39,26 @@ void Journal::commit(uint64_t length, uint64_t time_us) {
   std::atomic_ref<uint64_t>(committed).store(used_, std::memory_order_release);
 }
 
-std::optional<JournalView> find_journal(ByteSpan file, unsigned entry) {
-  const uint8_t* fields = file.data() + kJournalTableAt + entry * kJournalEntryBytes;
-  auto offset = load_le<uint64_t>(fields);
-  auto size = load_le<uint64_t>(fields + 8);
-  if (offset < kFileHeaderBytes || offset > file.size() || size < kJournalHeaderBytes) return std::nullopt;
-  ByteSpan place = file.subspan(offset, std::min<uint64_t>(size, file.size() - offset));
-  if (place.size() < kJournalHeaderBytes || load_le<uint64_t>(place.data()) != kJournalMagic ||
-      load_le<uint64_t>(place.data() + kCheckAt) != check_of(place.data(), offset)) {
+std::optional<JournalView> find_journal(const Storage& file, unsigned entry) {
+  std::array<uint8_t, kJournalEntryBytes> fields{};
+  std::array<uint8_t, kJournalHeaderBytes> header{};
+  if (!file.read(kJournalTableAt + entry * kJournalEntryBytes, fields)) return std::nullopt;
+  auto offset = load_le<uint64_t>(fields.data());
+  auto size = load_le<uint64_t>(fields.data() + 8);
+  if (offset < kFileHeaderBytes || size < kJournalHeaderBytes || !file.read(offset, header)) return std::nullopt;
+  if (load_le<uint64_t>(header.data()) != kJournalMagic ||
+      load_le<uint64_t>(header.data() + kCheckAt) != check_of(header.data(), offset)) {
     return std::nullopt;
   }
   JournalView view{.offset = offset,
-                   .sequence = load_le<uint64_t>(place.data() + kSequenceAt),
-                   .first_event = load_le<uint64_t>(place.data() + kFirstEventAt),
-                   .committed = load_le<uint64_t>(place.data() + kCommittedAt),
-                   .records = {}};
-  ByteSpan rest = place.subspan(kJournalHeaderBytes);
-  view.records = rest.first(std::min<uint64_t>(view.committed, rest.size()));
+                   .sequence = load_le<uint64_t>(header.data() + kSequenceAt),
+                   .first_event = load_le<uint64_t>(header.data() + kFirstEventAt),
+                   .committed = load_le<uint64_t>(header.data() + kCommittedAt),
+                   .log = {}};
+  uint64_t records_at = offset + kJournalHeaderBytes;
+  uint64_t there = std::min({view.committed, size - kJournalHeaderBytes, file.size() - records_at, kMaxJournalBytes});
+  view.log.resize(there / 8);
+  if (!file.read(records_at, {reinterpret_cast<uint8_t*>(view.log.data()), view.log.size() * 8})) return std::nullopt;
   return view;
 }
 

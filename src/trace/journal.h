@@ -8,18 +8,20 @@
 #include "base/mapping.h"
 #include "base/result.h"
 #include "trace/frame_file.h"
+#include "trace/message.h"
+#include "trace/storage.h"
 
 namespace dejavm::trace {
 
 inline constexpr uint64_t kJournalHeaderBytes = 64;
 
-/// What a journal's header says and the records that it vouches for.
+/// What a journal's header says and a copy of the records that it vouches for: a recorder that lives overwrites them.
 struct JournalView {
   uint64_t offset = 0;  ///< of the journal in the file
   uint64_t sequence = 0;
   uint64_t first_event = 0;
   uint64_t committed = 0;  ///< bytes of complete records
-  ByteSpan records;        ///< `committed` bytes, or fewer where the file is cut off
+  Words log;               ///< the words of them, or fewer where the file is cut off
 };
 
 /// Appends records. A record counts from commit() on, which is one store into the page cache: it outlives the process.
@@ -67,6 +69,6 @@ class Journal {
 };
 
 /// The journal that an entry of the file header names; nothing where it names none or what is there is not a journal.
-std::optional<JournalView> find_journal(ByteSpan file, unsigned entry);
+std::optional<JournalView> find_journal(const Storage& file, unsigned entry);
 
 }  // namespace dejavm::trace

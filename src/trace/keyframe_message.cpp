@@ -8,7 +8,7 @@ Result<Keyframe> parse_keyframe(schema::Keyframe::Reader from) {
   Keyframe keyframe;
   keyframe.after_event = from.getAfterEvent();
   TRY_ASSIGN(keyframe.cpu, read_cpu(from.getCpu()));
-  keyframe.memory = read_memory(from.getMemory());
+  TRY_ASSIGN(keyframe.memory, read_memory(from.getMemory()));
   TRY_ASSIGN(keyframe.devices, read_devices(from.getDevices()));
   return keyframe;
 }

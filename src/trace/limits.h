@@ -14,6 +14,10 @@ inline constexpr uint64_t kMaxEventBytes = (uint64_t{256} << 20) + 65536;
 inline constexpr uint64_t kMaxRawBytes = uint64_t{320} << 20;
 /// zstd cannot make more than this of one byte (a run-length block of 128 KiB takes 4 bytes), so a larger claim is a lie.
 inline constexpr uint64_t kMaxExpansion = 33000;
+/// Ranges of a memory map (a PC has a dozen; KVM has 509 slots or more).
+inline constexpr uint64_t kMaxMapRanges = 512;
+/// What a journal may hold.
+inline constexpr uint64_t kMaxJournalBytes = uint64_t{256} << 20;
 /// Pages in one frame of page contents.
 inline constexpr uint64_t kMaxFramePages = 2048;
 

@@ -1,20 +1,16 @@
 #include "trace/reader.h"
 
-#include <fcntl.h>
-#include <sys/stat.h>
-
-#include "base/fd.h"
-#include "base/mapping.h"
 #include "trace/description_message.h"
 #include "trace/pages.h"
 #include "trace/scan.h"
+#include "trace/storage.h"
 
 namespace dejavm::trace {
 namespace {
 
 class FileReader final : public Reader {
  public:
-  FileReader(Mapping mapping, ByteSpan file, Scan scan) : mapping_(std::move(mapping)), file_(file), scan_(std::move(scan)) {
+  FileReader(std::unique_ptr<Storage> file, Scan scan) : file_(std::move(file)), scan_(std::move(scan)) {
     for (const ChunkSource& source : scan_.chunks) chunks_.push_back(source.info);
   }
 
@@ -24,14 +20,14 @@ class FileReader final : public Reader {
   const std::vector<ChunkInfo>& chunks() const override { return chunks_; }
   Result<std::vector<Event>> read_chunk(size_t index) const override {
     if (index >= chunks_.size()) return fail(fmt::format("there is no chunk {}; the trace has {}", index, chunks_.size()));
-    return read_chunk_source(file_, scan_.chunks[index]);
+    return read_chunk_source(*file_, scan_.chunks[index]);
   }
   uint64_t event_count() const override { return scan_.events; }
 
   size_t keyframe_count() const override { return scan_.keyframes.size(); }
   Result<Keyframe> read_keyframe(size_t index) const override {
     TRY(check_keyframe(index));
-    TRY_ASSIGN(Words message, frame_message(file_, scan_.keyframes[index].frame));
+    TRY_ASSIGN(Words message, frame_message(*file_, scan_.keyframes[index].frame));
     return read_keyframe_message(message);
   }
   Status load_keyframe_memory(size_t index, vm::GuestMemory& memory) const override {
@@ -43,7 +39,7 @@ class FileReader final : public Reader {
   const End* end() const override { return scan_.end ? &*scan_.end : nullptr; }
   bool sealed() const override { return scan_.end.has_value(); }
   const std::string& damage() const override { return scan_.damage; }
-  uint64_t file_size() const override { return file_.size(); }
+  uint64_t file_size() const override { return file_->size(); }
   Status verify() const override;
 
  private:
@@ -56,14 +52,13 @@ class FileReader final : public Reader {
       return fail("the guest memory has other sizes than the trace");
     }
     for (const Frame& frame : frames) {
-      TRY_ASSIGN(Words message, frame_message(file_, frame));
+      TRY_ASSIGN(Words message, frame_message(*file_, frame));
       TRY(load_pages(message, memory));
     }
     return {};
   }
 
-  Mapping mapping_;  // empty where the bytes are borrowed
-  ByteSpan file_;
+  std::unique_ptr<Storage> file_;
   Scan scan_;
   std::vector<ChunkInfo> chunks_;
 };
@@ -71,10 +66,11 @@ class FileReader final : public Reader {
 Status FileReader::verify() const {
   if (!damage().empty()) return fail_damaged(damage(), "The events before it can be read.");
   for (const Frame& frame : scan_.frames) {
-    if (payload_hash(file_.subspan(frame.payload_at(), frame.stored_length)) != frame.payload_hash) {
+    TRY_ASSIGN(uint64_t hash, file_->hash(frame.payload_at(), frame.stored_length));
+    if (hash != frame.payload_hash) {
       return fail_damaged(fmt::format("damaged at byte {}: the file changed since it was opened", frame.offset));
     }
-    TRY(frame_message(file_, frame));
+    TRY(frame_message(*file_, frame));
   }
   for (size_t i = 0; i < chunks_.size(); ++i) TRY(read_chunk(i));
   for (size_t i = 0; i < keyframe_count(); ++i) TRY(read_keyframe(i));
@@ -84,22 +80,15 @@ Status FileReader::verify() const {
 }  // namespace
 
 Result<std::unique_ptr<Reader>> Reader::open(const std::string& path) {
-  TRY_ASSIGN(Fd fd, open_file(path, O_RDONLY));
-  struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return fail_errno(fmt::format("cannot read {}", path));
-  if (!S_ISREG(info.st_mode)) return fail(fmt::format("cannot read {}: not a regular file", path));
-  Mapping mapping;
-  if (info.st_size > 0) {
-    TRY_ASSIGN(mapping, Mapping::file(fd.get(), 0, static_cast<uint64_t>(info.st_size), false, path));
-  }
-  ByteSpan file = mapping.bytes();
-  TRY_ASSIGN(Scan scan, scan_file(file, path));
-  return std::make_unique<FileReader>(std::move(mapping), file, std::move(scan));
+  TRY_ASSIGN(auto file, Storage::open(path));
+  TRY_ASSIGN(Scan scan, scan_file(*file, path));
+  return std::make_unique<FileReader>(std::move(file), std::move(scan));
 }
 
 Result<std::unique_ptr<Reader>> Reader::open(ByteSpan bytes) {
-  TRY_ASSIGN(Scan scan, scan_file(bytes, "the trace"));
-  return std::make_unique<FileReader>(Mapping(), bytes, std::move(scan));
+  auto file = Storage::borrow(bytes);
+  TRY_ASSIGN(Scan scan, scan_file(*file, "the trace"));
+  return std::make_unique<FileReader>(std::move(file), std::move(scan));
 }
 
 }  // namespace dejavm::trace

@@ -29,7 +29,8 @@ struct Keyframe {
   std::vector<vm::DeviceRegion> devices;
 };
 
-/// Random access to the chunks of a trace file. The file is mapped; not thread-safe.
+/// Random access to the chunks of a trace file. The file is read as it is needed: one that changes under the reader is
+/// an error of the call that meets the change. Not thread-safe.
 class Reader {
  public:
   /// Opens a trace, sealed or not. Refuses by name: not a trace, a newer version, a damaged head (kind `damaged`). Damage

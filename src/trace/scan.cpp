@@ -14,7 +14,7 @@ namespace {
 
 class Scanner {
  public:
-  explicit Scanner(ByteSpan file) : file_(file) {}
+  explicit Scanner(const Storage& file) : file_(file) {}
   Result<Scan> run(const std::string& name);
 
  private:
@@ -22,13 +22,15 @@ class Scanner {
   Status take(const Frame& frame);
   Status take_chunk(const Frame& frame);
   Status take_end(const Frame& frame);
+  void find_journals();
   void take_journals(const Error& stop);
-  void take_records(const JournalView& journal);
+  void take_records(JournalView& journal);
   bool head_complete() const { return memory_complete_; }
   void set_damage(uint64_t offset, const std::string& why);
 
-  ByteSpan file_;
+  const Storage& file_;
   Scan scan_;
+  std::vector<JournalView> journals_;
   uint64_t offset_ = kFileHeaderBytes;
   uint64_t chunks_ = 0;
   std::vector<Frame> pending_pages_;
@@ -46,7 +48,7 @@ Status Scanner::take_chunk(const Frame& frame) {
     return fail_damaged("a chunk does not continue the events before it");
   }
   ChunkInfo info{frame.first_event, frame.events, frame.records, frame.offset, kFrameHeaderBytes + frame.stored_length};
-  scan_.chunks.push_back({info, frame.raw_length, std::nullopt});
+  scan_.chunks.push_back({.info = info, .raw_length = frame.raw_length, .log = nullptr});
   scan_.events += frame.events;
   ++chunks_;
   return {};
@@ -104,15 +106,13 @@ Status Scanner::take_next_frame() {
 }
 
 /// Takes the records of a journal up to the first that is not intact.
-void Scanner::take_records(const JournalView& journal) {
-  Words log(journal.records.size() / 8);
-  if (!log.empty()) std::memcpy(log.data(), journal.records.data(), log.size() * 8);
+void Scanner::take_records(JournalView& journal) {
   uint64_t at = journal.offset + kJournalHeaderBytes;
   ChunkSource source;
   source.info = {.first_event = scan_.events, .events = 0, .records = 0, .offset = at, .stored_bytes = 0};
   source.journal = journal.sequence;
-  std::span<const uint64_t> rest = log;
-  std::string why = journal.committed == journal.records.size() ? "" : "cut off";
+  std::span<const uint64_t> rest = journal.log;
+  std::string why = journal.committed == journal.log.size() * 8 ? "" : "cut off";
   while (!rest.empty()) {
     auto record = parse_record(rest, journal.sequence);
     if (!record || source.info.records == kMaxChunkRecords) {
@@ -125,35 +125,44 @@ void Scanner::take_records(const JournalView& journal) {
     rest = rest.subspan(record->length / 8);
   }
   scan_.events += source.info.events;
-  if (source.info.records > 0) scan_.chunks.push_back(source);
+  if (source.info.records > 0) {
+    journal.log.resize(source.info.stored_bytes / 8);
+    source.log = std::make_shared<const Words>(std::move(journal.log));
+    scan_.chunks.push_back(std::move(source));
+  }
   if (!why.empty()) set_damage(at + source.info.stored_bytes, why);
+}
+
+/// Copies what stands in the journals. Before the frames are walked: a recorder that lives may turn a journal into a frame
+/// meanwhile, and so each event is seen in one of the two at least.
+void Scanner::find_journals() {
+  for (unsigned entry = 0; entry < kJournalEntries; ++entry) {
+    auto journal = find_journal(file_, entry);
+    if (journal) journals_.push_back(std::move(*journal));
+  }
+  // Of two with the same number, the older is empty and about to be retired.
+  std::ranges::sort(journals_, [](const JournalView& a, const JournalView& b) {
+    return std::tie(a.sequence, a.committed) < std::tie(b.sequence, b.committed);
+  });
 }
 
 /// The frames ended without an end: what was not compressed yet stands in the journals.
 void Scanner::take_journals(const Error& stop) {
-  std::vector<JournalView> journals;
-  for (unsigned entry = 0; entry < kJournalEntries; ++entry) {
-    auto journal = find_journal(file_, entry);
-    if (journal) journals.push_back(*journal);
-  }
-  // Of two with the same number, the older is empty and about to be retired.
-  std::ranges::sort(journals, [](const JournalView& a, const JournalView& b) {
-    return std::tie(a.sequence, a.committed) < std::tie(b.sequence, b.committed);
-  });
-  for (const JournalView& journal : journals) {
+  for (JournalView& journal : journals_) {
     if (journal.sequence < chunks_ || journal.committed == 0) continue;  // its frame is complete, or it is not yet in use
     if (journal.sequence != chunks_ || journal.first_event != scan_.events) break;
     take_records(journal);
     if (!scan_.damage.empty()) return;
     ++chunks_;
   }
-  // The recorder always has a journal for the next chunk, or one whose frame it has just written.
-  bool whole = std::ranges::any_of(
-      journals, [&](const JournalView& journal) { return journal.sequence == chunks_ || journal.sequence + 1 == chunks_; });
+  // A recorder always has a journal for the next chunk, or one whose frame it has just written; one that lives may have gone
+  // on since the journals were copied.
+  bool whole = std::ranges::any_of(journals_, [&](const JournalView& journal) { return journal.sequence <= chunks_; });
   if (!whole) set_damage(offset_, stop.what);
 }
 
 Result<Scan> Scanner::run(const std::string& name) {
+  find_journals();
   while (!scan_.end) {
     Status taken = take_next_frame();
     if (taken) continue;
@@ -168,13 +177,11 @@ Result<Scan> Scanner::run(const std::string& name) {
   return std::move(scan_);
 }
 
-Result<std::vector<Event>> read_journal(ByteSpan file, const ChunkSource& source) {
-  Words log(source.info.stored_bytes / 8);
-  std::memcpy(log.data(), file.data() + source.info.offset, source.info.stored_bytes);
+Result<std::vector<Event>> read_journal(const ChunkSource& source) {
   std::vector<Event> events;
   events.reserve(source.info.records);
-  for (std::span<const uint64_t> rest = log; !rest.empty();) {
-    TRY_ASSIGN(Record record, parse_record(rest, *source.journal));
+  for (std::span<const uint64_t> rest = *source.log; !rest.empty();) {
+    TRY_ASSIGN(Record record, parse_record(rest, source.journal));
     TRY_ASSIGN(Event event, event_of(record));
     events.push_back(std::move(event));
     rest = rest.subspan(record.length / 8);
@@ -182,8 +189,19 @@ Result<std::vector<Event>> read_journal(ByteSpan file, const ChunkSource& source
   return events;
 }
 
-Result<std::vector<Event>> read_frame_events(ByteSpan file, const ChunkSource& source) {
-  ByteSpan stored = file.subspan(source.info.offset + kFrameHeaderBytes, source.info.stored_bytes - kFrameHeaderBytes);
+/// The stored payload of a frame, as far as one that decompress() accepts can be long.
+Result<Bytes> read_payload(const Storage& file, uint64_t offset, uint64_t stored_length) {
+  if (stored_length > ZSTD_compressBound(kMaxRawBytes)) {
+    return fail_damaged(fmt::format("a payload of {} stored bytes is longer than any can be", stored_length));
+  }
+  Bytes stored(stored_length);
+  TRY(file.read(offset, stored));
+  return stored;
+}
+
+Result<std::vector<Event>> read_frame_events(const Storage& file, const ChunkSource& source) {
+  TRY_ASSIGN(Bytes stored,
+             read_payload(file, source.info.offset + kFrameHeaderBytes, source.info.stored_bytes - kFrameHeaderBytes));
   TRY_ASSIGN(std::vector<Event> events, decode_chunk(stored, source.raw_length));
   auto numbered = static_cast<uint64_t>(std::ranges::count_if(events, [](const Event& e) { return is_numbered(e.body); }));
   if (events.size() != source.info.records || numbered != source.info.events) {
@@ -194,17 +212,18 @@ Result<std::vector<Event>> read_frame_events(ByteSpan file, const ChunkSource& s
 
 }  // namespace
 
-Result<Scan> scan_file(ByteSpan file, const std::string& name) {
+Result<Scan> scan_file(const Storage& file, const std::string& name) {
   TRY(check_file_header(file, name));
   return Scanner(file).run(name);
 }
 
-Result<Words> frame_message(ByteSpan file, const Frame& frame) {
-  return decompress(file.subspan(frame.payload_at(), frame.stored_length), frame.raw_length);
+Result<Words> frame_message(const Storage& file, const Frame& frame) {
+  TRY_ASSIGN(Bytes stored, read_payload(file, frame.payload_at(), frame.stored_length));
+  return decompress(stored, frame.raw_length);
 }
 
-Result<std::vector<Event>> read_chunk_source(ByteSpan file, const ChunkSource& source) {
-  auto events = source.journal ? read_journal(file, source) : read_frame_events(file, source);
+Result<std::vector<Event>> read_chunk_source(const Storage& file, const ChunkSource& source) {
+  auto events = source.log != nullptr ? read_journal(source) : read_frame_events(file, source);
   if (events) return events;
   return fail_damaged(fmt::format("the chunk at byte {} (event {} on) is damaged: {}", source.info.offset,
                                   source.info.first_event, events.error().what),

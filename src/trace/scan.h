@@ -1,6 +1,7 @@
 // The walk over a trace file that finds out what can be read of it.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,8 +16,9 @@ namespace dejavm::trace {
 /// Where the events of a chunk come from.
 struct ChunkSource {
   ChunkInfo info;
-  uint64_t raw_length = 0;          ///< of a chunk frame
-  std::optional<uint64_t> journal;  ///< chunk number, where the events are the records of a live journal
+  uint64_t raw_length = 0;           ///< of a chunk frame
+  std::shared_ptr<const Words> log;  ///< the records, where they stood in a live journal
+  uint64_t journal = 0;              ///< number of the chunk that the journal becomes
 };
 
 struct KeyframeSource {
@@ -38,11 +40,11 @@ struct Scan {
 
 /// Walks the frames up to the first that is not intact or does not continue the events before it; where there is no end, the
 /// live journals follow. Fails where not even the description and the initial memory are intact.
-Result<Scan> scan_file(ByteSpan file, const std::string& name);
+Result<Scan> scan_file(const Storage& file, const std::string& name);
 
 /// The payload of a frame that was found intact.
-Result<Words> frame_message(ByteSpan file, const Frame& frame);
+Result<Words> frame_message(const Storage& file, const Frame& frame);
 /// The events of a chunk, checked against its header.
-Result<std::vector<Event>> read_chunk_source(ByteSpan file, const ChunkSource& source);
+Result<std::vector<Event>> read_chunk_source(const Storage& file, const ChunkSource& source);
 
 }  // namespace dejavm::trace

@@ -20,7 +20,8 @@ void write_where(schema::Where::Builder to, const Where& where);
 Result<Where> read_where(schema::Where::Reader from);
 
 void write_memory(capnp::List<schema::MemoryRange>::Builder to, const std::vector<vm::MemoryRange>& memory);
-std::vector<vm::MemoryRange> read_memory(capnp::List<schema::MemoryRange>::Reader from);
+/// Damaged where there are more than kMaxMapRanges.
+Result<std::vector<vm::MemoryRange>> read_memory(capnp::List<schema::MemoryRange>::Reader from);
 
 void write_devices(capnp::List<schema::DeviceRegion>::Builder to, const std::vector<vm::DeviceRegion>& devices);
 Result<std::vector<vm::DeviceRegion>> read_devices(capnp::List<schema::DeviceRegion>::Reader from);

@@ -1,3 +1,4 @@
+#include "trace/limits.h"
 #include "trace/message.h"
 #include "trace/state_message.h"
 
@@ -33,7 +34,10 @@ void write_memory(capnp::List<schema::MemoryRange>::Builder to, const std::vecto
   }
 }
 
-std::vector<vm::MemoryRange> read_memory(capnp::List<schema::MemoryRange>::Reader from) {
+Result<std::vector<vm::MemoryRange>> read_memory(capnp::List<schema::MemoryRange>::Reader from) {
+  if (from.size() > kMaxMapRanges) {
+    return fail_damaged(fmt::format("a memory map has {} ranges; at most {} are allowed", from.size(), kMaxMapRanges));
+  }
   std::vector<vm::MemoryRange> memory;
   for (auto range : from) memory.push_back({{range.getBase()}, range.getSize(), range.getOffset(), range.getWritable()});
   return memory;

@@ -19,7 +19,6 @@ namespace dejavm::trace {
 namespace {
 
 constexpr uint64_t kMinJournalBytes = 64 << 10;
-constexpr uint64_t kMaxJournalBytes = 256 << 20;
 
 uint64_t align_up(uint64_t value, uint64_t unit) { return (value + unit - 1) / unit * unit; }
 
@@ -85,6 +84,11 @@ class FileWriter final : public Writer {
   Status status_;
 };
 
+Status check_map(const std::vector<vm::MemoryRange>& map) {
+  if (map.size() <= kMaxMapRanges) return {};
+  return fail(fmt::format("a memory map of {} ranges does not fit a trace; at most {} do", map.size(), kMaxMapRanges));
+}
+
 Status FileWriter::sticky(Status status) {
   if (!status && status_) status_ = status;
   return status;
@@ -102,6 +106,7 @@ Status FileWriter::write_frames(const std::vector<Payload>& payloads) {
 }
 
 Status FileWriter::start(const Description& description, const vm::GuestMemory& memory) {
+  TRY(check_map(description.memory));
   TRY(write_frames({pack(FrameType::description, description_message(description))}));
   TRY(write_all_pages(memory, [&](const Words& message, bool last) {
     Payload payload = pack(FrameType::memory, message);
@@ -164,6 +169,7 @@ Status FileWriter::append(const Event& event) {
         fmt::format("a memory write of {} bytes does not fit a trace; at most {} do", write->bytes.size(), kMaxEventBytes),
         "Split it where it is made."));
   }
+  if (const auto* map = std::get_if<MemoryMapEvent>(&event.body)) TRY(sticky(check_map(map->memory)));
   return sticky(append_message(event_message(event.body), is_numbered(event.body), time_us));
 }
 

@@ -1,5 +1,7 @@
 #include "vm/guest_memory.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 namespace dejavm::vm {
@@ -7,13 +9,22 @@ namespace dejavm::vm {
 GuestMemory::GuestMemory(Mapping backing, uint64_t ram_size)
     : backing_(std::move(backing)), ram_size_(ram_size), dirty_(backing_.size() / kPageSize) {}
 
-Result<GuestMemory> GuestMemory::create(uint64_t ram_size, uint64_t rom_size) {
+uint64_t GuestMemory::host_memory_size() {
+  return static_cast<uint64_t>(::sysconf(_SC_PHYS_PAGES)) * static_cast<uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+Result<GuestMemory> GuestMemory::create(uint64_t ram_size, uint64_t rom_size, uint64_t host_memory) {
   if (ram_size == 0 || ram_size % kPageSize != 0 || ram_size > kMaxRam) {
     return fail(fmt::format("a guest cannot have {} bytes of RAM", ram_size),
                 "Choose a multiple of 4096 between 4 KiB and 1 TiB.");
   }
   if (rom_size % kPageSize != 0 || rom_size > kMaxRom) {
     return fail(fmt::format("a guest cannot have {} bytes of ROM", rom_size), "At most 64 MiB, a multiple of 4096.");
+  }
+  if (ram_size + rom_size > host_memory) {
+    return fail(fmt::format("a guest with {} MiB of memory does not fit this host, which has {} MiB",
+                            (ram_size + rom_size) >> 20, host_memory >> 20),
+                "Give the guest less RAM (-m); a trace of such a guest replays on a host with more memory.");
   }
   TRY_ASSIGN(Mapping backing, Mapping::anonymous(ram_size + rom_size));
   return GuestMemory(std::move(backing), ram_size);
@@ -80,9 +91,16 @@ Status GuestMemory::write_backing(uint64_t offset, ByteSpan from, Writer writer)
   if (from.empty()) return {};
   std::copy(from.begin(), from.end(), host(offset));
   for (uint64_t page = offset / kPageSize; page <= (offset + from.size() - 1) / kPageSize; ++page) mark_dirty(page);
-  if (observer_) observer_(offset, from, writer);
+  for (const auto& [id, observer] : observers_) observer(offset, from, writer);
   return {};
 }
+
+GuestMemory::ObserverId GuestMemory::add_observer(Observer observer) {
+  observers_.emplace(++last_observer_, std::move(observer));
+  return last_observer_;
+}
+
+void GuestMemory::remove_observer(ObserverId id) { observers_.erase(id); }
 
 void GuestMemory::mark_dirty(uint64_t page_number) {
   if (dirty_[page_number]) return;

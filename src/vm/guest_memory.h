@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -32,8 +33,11 @@ enum class Writer { loader, device, debugger, replay, cpu };
 /// goes through write(), which marks pages and tells the observers.
 class GuestMemory {
  public:
-  /// ram_size: a positive multiple of kPageSize, at most kMaxRam; rom_size: a multiple of kPageSize, at most kMaxRom.
-  static Result<GuestMemory> create(uint64_t ram_size, uint64_t rom_size);
+  /// ram_size: a positive multiple of kPageSize, at most kMaxRam; rom_size: a multiple of kPageSize, at most kMaxRom. RAM
+  /// is allocated when it is touched, and a guest may touch all of it: more than `host_memory` bytes are refused.
+  static Result<GuestMemory> create(uint64_t ram_size, uint64_t rom_size, uint64_t host_memory = host_memory_size());
+  /// The physical memory of this host in bytes.
+  static uint64_t host_memory_size();
 
   static constexpr uint64_t kMaxRam = uint64_t{1} << 40;
   static constexpr uint64_t kMaxRom = uint64_t{64} << 20;
@@ -63,7 +67,9 @@ class GuestMemory {
 
   /// Called after each write() or write_backing() with the backing offset; cheap, must not write memory.
   using Observer = std::function<void(uint64_t backing_offset, ByteSpan bytes, Writer writer)>;
-  void set_observer(Observer observer) { observer_ = std::move(observer); }
+  using ObserverId = uint64_t;
+  ObserverId add_observer(Observer observer);
+  void remove_observer(ObserverId id);
 
   /// Pages changed by write() since the last take; the engine adds those that the vCPU changed (mark_dirty).
   void mark_dirty(uint64_t page_number);
@@ -81,7 +87,8 @@ class GuestMemory {
   uint64_t ram_size_;
   std::vector<MemoryRange> map_;  // sorted by base
   uint64_t map_generation_ = 0;
-  Observer observer_;
+  std::map<ObserverId, Observer> observers_;  // called in the order of their registration
+  ObserverId last_observer_ = 0;
   std::vector<bool> dirty_;
   std::vector<uint64_t> dirty_list_;
 };

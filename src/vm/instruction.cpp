@@ -47,23 +47,44 @@ std::optional<uint64_t> segment_base(const CpuState& cpu, ZydisRegister segment)
   return cpu.segment[name].base;
 }
 
+bool acts_as(const ZydisDecodedOperand& operand, const Access& access) {
+  return (operand.actions & (access.is_write() ? ZYDIS_OPERAND_ACTION_MASK_WRITE : ZYDIS_OPERAND_ACTION_MASK_READ)) != 0;
+}
+
+/// The linear address of a memory operand, with the registers now.
+std::optional<uint64_t> operand_address(const Decoded& decoded, const ZydisDecodedOperand& operand, const CpuState& cpu,
+                                        uint64_t next_rip) {
+  if (!is_memory(operand)) return std::nullopt;
+  auto base = register_value(cpu, operand.mem.base, next_rip);
+  auto index = register_value(cpu, operand.mem.index, next_rip);
+  auto segment = segment_base(cpu, operand.mem.segment);
+  if (!base || !index || !segment) return std::nullopt;
+  uint64_t offset = *base + *index * operand.mem.scale + static_cast<uint64_t>(operand.mem.disp.value);
+  return *segment + low_bytes(offset, decoded.instruction.address_width / 8u);
+}
+
+/// Whether one of `bytes` bytes from a linear address on is the first of the access. They may lie on two pages.
+bool covers(const CpuState& cpu, const GuestMemory& memory, uint64_t linear, uint64_t bytes, const Access& access) {
+  uint64_t last = linear + std::max<uint64_t>(bytes, 1) - 1;
+  auto gpa = translate(cpu, memory, {linear});
+  if (gpa && access.addr - gpa->value <= last - linear) return true;
+  uint64_t second_page = last & ~(kPageSize - 1);
+  if (second_page <= linear) return false;
+  gpa = translate(cpu, memory, {second_page});
+  return gpa && access.addr - gpa->value <= last - second_page;
+}
+
 /// Whether a memory operand of the instruction, addressed with the registers now, lies at the accessed address. String and
 /// stack instructions have moved their pointer already: both places are tried.
 bool operand_fits(const Decoded& decoded, const ZydisDecodedOperand& operand, const CpuState& cpu, const GuestMemory& memory,
                   const Access& access, uint64_t next_rip) {
-  if (!is_memory(operand)) return false;
-  auto base = register_value(cpu, operand.mem.base, next_rip);
-  auto index = register_value(cpu, operand.mem.index, next_rip);
-  auto segment = segment_base(cpu, operand.mem.segment);
-  if (!base || !index || !segment) return false;
-  uint64_t offset = *base + *index * operand.mem.scale + static_cast<uint64_t>(operand.mem.disp.value);
-  offset = low_bytes(offset, decoded.instruction.address_width / 8u);
+  auto linear = operand_address(decoded, operand, cpu, next_rip);
+  if (!linear) return false;
   uint64_t bytes = operand.size / 8;
   bool hidden = operand.visibility != ZYDIS_OPERAND_VISIBILITY_EXPLICIT;
   for (uint64_t moved : {uint64_t{0}, bytes, ~bytes + 1}) {
     if (moved != 0 && !hidden) break;
-    auto gpa = translate(cpu, memory, {*segment + offset + moved});
-    if (gpa && access.addr - gpa->value < std::max<uint64_t>(bytes, 1)) return true;
+    if (covers(cpu, memory, *linear + moved, bytes, access)) return true;
   }
   return false;
 }
@@ -84,9 +105,7 @@ bool makes_access(const Decoded& decoded, const CpuState& cpu, const GuestMemory
   }
   for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
     const ZydisDecodedOperand& operand = decoded.operands[i];
-    bool acts =
-        (operand.actions & (access.is_write() ? ZYDIS_OPERAND_ACTION_MASK_WRITE : ZYDIS_OPERAND_ACTION_MASK_READ)) != 0;
-    if (acts && operand_fits(decoded, operand, cpu, memory, access, next_rip)) return true;
+    if (acts_as(operand, access) && operand_fits(decoded, operand, cpu, memory, access, next_rip)) return true;
   }
   return false;
 }
@@ -130,6 +149,21 @@ std::optional<InstructionInfo> decode_at(const CpuState& cpu, const GuestMemory&
   uint8_t bytes[15];
   size_t got = read_virtual(cpu, memory, addr, bytes);
   return decode_instruction({bytes, got}, cpu.code_bits());
+}
+
+std::optional<unsigned> accessed_operand(const CpuState& cpu, const GuestMemory& memory, GuestVirt instruction,
+                                         const Access& access) {
+  uint8_t bytes[15];
+  size_t got = read_virtual(cpu, memory, instruction, bytes);
+  Decoded decoded;
+  if (!decode({bytes, got}, cpu.code_bits(), decoded)) return std::nullopt;
+  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = decoded.operands[i];
+    if (!acts_as(operand, access)) continue;
+    auto linear = operand_address(decoded, operand, cpu, cpu.rip + decoded.instruction.length);
+    if (linear && covers(cpu, memory, *linear, operand.size / 8, access)) return i;
+  }
+  return std::nullopt;
 }
 
 std::string disassemble(ByteSpan bytes, unsigned code_bits, GuestVirt addr) {

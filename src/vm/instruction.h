@@ -19,7 +19,7 @@ struct InstructionInfo {
   unsigned operand_bytes = 0;  ///< size of one memory operand (the largest)
   bool port_read = false;      ///< IN, INS
   bool port_write = false;     ///< OUT, OUTS
-  bool repeated = false;       ///< REP string instruction
+  bool repeated = false;       ///< REP string instruction; it completes with every element, of `operand_bytes`
 };
 
 /// Decodes at most 15 bytes as code of 16, 32 or 64 bits; nullopt when they are not an instruction.
@@ -27,6 +27,11 @@ std::optional<InstructionInfo> decode_instruction(ByteSpan bytes, unsigned code_
 
 /// Decodes the instruction at a linear address of the guest.
 std::optional<InstructionInfo> decode_at(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr);
+
+/// Which memory operand (a number of its own) of the instruction the access is to or from, going by the registers before the
+/// instruction has moved any; nullopt when none.
+std::optional<unsigned> accessed_operand(const CpuState& cpu, const GuestMemory& memory, GuestVirt instruction,
+                                         const Access& access);
 
 /// "mov dword ptr [rdi], eax"
 std::string disassemble(ByteSpan bytes, unsigned code_bits, GuestVirt addr);

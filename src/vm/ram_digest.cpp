@@ -12,7 +12,7 @@ uint64_t page_hash(uint64_t page_number, ByteSpan page) {
   return XXH3_64bits_withSeed(page.data(), page.size(), page_number);
 }
 
-RamDigest::RamDigest(const GuestMemory& memory) : hashes_(memory.ram_size() / kPageSize) {
+RamDigest::RamDigest(const GuestMemory& memory) : RamDigest(memory.ram_size()) {
   for (uint64_t page = 0; page < hashes_.size(); ++page) {
     hashes_[page] = page_hash(page, memory.page(page));
     sum_ += hashes_[page];

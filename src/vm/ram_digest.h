@@ -18,6 +18,8 @@ class RamDigest {
  public:
   /// Hashes all of RAM.
   explicit RamDigest(const GuestMemory& memory);
+  /// Of RAM that is all zero; touches none of it.
+  static RamDigest of_zeros(uint64_t ram_size) { return RamDigest(ram_size); }
 
   /// Re-hashes the given pages (backing page numbers; ROM pages are passed over). Returns those whose hash changed.
   std::vector<std::pair<uint64_t, uint64_t>> update(const GuestMemory& memory, const std::vector<uint64_t>& pages);
@@ -26,6 +28,8 @@ class RamDigest {
   uint64_t page(uint64_t page_number) const { return hashes_[page_number]; }
 
  private:
+  explicit RamDigest(uint64_t ram_size) : hashes_(ram_size / kPageSize) {}
+
   std::vector<uint64_t> hashes_;
   uint64_t sum_ = 0;
 };

@@ -14,11 +14,15 @@
 
 namespace dejavm::vm {
 
-/// Borrowed vcpu and memory outlive it. Create it when the memory has its initial contents. refresh() costs what the pages
-/// changed since the last one cost: the engine's dirty log and a hash of each.
+/// Borrowed vcpu and memory outlive it; nobody else takes the memory's dirty pages. Create it when the memory has its
+/// initial contents: all that is not zero is dirty then, and the rest of a large RAM is not touched. refresh() costs what
+/// the pages changed since the last one cost: the engine's dirty log and a hash of each.
 class StateTracker {
  public:
-  StateTracker(Vcpu& vcpu, GuestMemory& memory) : vcpu_(vcpu), memory_(memory), digest_(memory) {}
+  StateTracker(Vcpu& vcpu, GuestMemory& memory)
+      : vcpu_(vcpu), memory_(memory), digest_(RamDigest::of_zeros(memory.ram_size())) {
+    digest_.update(memory_, memory_.take_dirty());
+  }
 
   /// Brings the digest up to date and returns it. At a consistent point.
   Result<uint64_t> refresh() {

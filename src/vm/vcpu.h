@@ -21,6 +21,8 @@ struct DeviceAccess {
   Access access;
   /// Linear address of the accessing instruction, where the engine knows it (on KVM: MMIO reads).
   std::optional<GuestVirt> instruction;
+  /// Whether it belongs to the same step as the access before it, where the engine knows (not on KVM).
+  std::optional<bool> joins_previous;
 };
 /// HLT completed: RIP is past it. The next run continues behind it, interrupt or not; waiting is the caller's part.
 struct Halted {};
@@ -40,13 +42,15 @@ struct Stepped {};
 struct BreakpointHit {
   GuestVirt at;
 };
+/// steps() has reached the limit of set_step_limit(). Consistent.
+struct StepLimit {};
 /// Nothing is pending any more (RunMode::complete). Consistent.
 struct Completed {};
 /// Triple fault.
 struct Shutdown {};
 
-using Exit =
-    std::variant<DeviceAccess, Halted, MsrAccess, WindowOpen, Interrupted, Stepped, BreakpointHit, Completed, Shutdown>;
+using Exit = std::variant<DeviceAccess, Halted, MsrAccess, WindowOpen, Interrupted, Stepped, BreakpointHit, StepLimit,
+                          Completed, Shutdown>;
 
 enum class RunMode {
   free,      ///< until an exit
@@ -60,7 +64,8 @@ struct VcpuCapabilities {
   bool hardware_breakpoints = false;  ///< breakpoints cost nothing while not hit; at most `max_breakpoints`
   unsigned max_breakpoints = 0;
   bool single_step = false;
-  std::string description;  ///< e.g. "kvm (kvm_pvm: hardware breakpoints and single-step work, ...)"
+  bool exact_steps = false;  ///< steps() counts, and set_step_limit() ends a free run at exactly that count
+  std::string description;   ///< e.g. "kvm (kvm_pvm: hardware breakpoints and single-step work, ...)"
 };
 
 /// One vCPU. All calls but kick() from one thread. Errors of run() are final: emulation failures carry instruction bytes,
@@ -107,6 +112,11 @@ class Vcpu {
 
   /// Replaces all breakpoints (linear addresses). More than max_breakpoints is an error.
   virtual Status set_breakpoints(std::span<const GuestVirt> addresses) = 0;
+
+  /// Steps since the vCPU was made (docs/determinism.md says what a step is), where capabilities().exact_steps.
+  virtual uint64_t steps() const { return 0; }
+  /// Where capabilities().exact_steps: a free run ends with StepLimit when steps() is at least `limit`. UINT64_MAX: never.
+  virtual void set_step_limit(uint64_t /*limit*/) {}
 
   /// Adds the pages that the vCPU changed since the last call to GuestMemory's dirty set.
   virtual Status collect_dirty() = 0;

@@ -25,7 +25,8 @@ class Breakpoints : public Contract {
     EXPECT_EQ(machine().state().linear_rip(), address);
   }
 };
-INSTANTIATE_TEST_SUITE_P(Engines, Breakpoints, testing::Values("kvm"), [](const auto& engine) { return engine.param; });
+INSTANTIATE_TEST_SUITE_P(Engines, Breakpoints, testing::Values("kvm", "soft"),
+                         [](const auto& engine) { return engine.param; });
 
 TEST_P(Breakpoints, StopBeforeTheInstruction) {
   machine().start(break_plain(), long_mode());

@@ -1,6 +1,8 @@
 #include "contract_fixture.h"
 
 #include "engine/kvm/kvm_vcpu.h"
+#include "engine/soft/soft_vcpu.h"
+#include "vm/startup_state.h"
 
 namespace dejavm::contract {
 namespace {
@@ -31,6 +33,10 @@ Status write_tables(vm::GuestMemory& memory) {
 }  // namespace
 
 Result<Engine> make_engine(const std::string& name) {
+  if (name == "soft") {
+    auto create = [](vm::GuestMemory& memory, const vm::CpuModel& model) { return soft::create_vcpu(memory, model); };
+    return Engine{nullptr, create, vm::dejavm64_v1(), true};
+  }
   if (name != "kvm") return fail("there is no engine " + name);
   TRY_ASSIGN(std::shared_ptr<kvm::KvmHost> host, kvm::KvmHost::open());
   auto create = [host = host.get()](vm::GuestMemory& memory, const vm::CpuModel& model) {
@@ -42,25 +48,16 @@ Result<Engine> make_engine(const std::string& name) {
 }
 
 vm::CpuState real_mode() {
-  vm::CpuState state = vm::reset_state();
-  state.segment[vm::cs].selector = 0;
-  state.segment[vm::cs].base = 0;
-  state.rip = kCode;
+  vm::CpuState state = vm::real_mode_state(kCode);
   state.gpr[vm::rsp] = kStack;
   return state;
 }
 
 vm::CpuState long_mode() {
-  vm::CpuState state = real_mode();
-  vm::Segment data{.limit = 0xffffffff, .selector = 16, .type = 3, .s = 1, .present = 1, .db = 1, .g = 1};
-  state.segment.fill(data);
-  state.segment[vm::cs] = {.limit = 0xffffffff, .selector = 8, .type = 11, .s = 1, .present = 1, .l = 1, .g = 1};
+  vm::CpuState state = vm::long_mode_state(kCode, kPml4);
   state.gdt = {kGdt, 0x17};
   state.idt = {kIdt, 128 * 16 - 1};
-  state.cr0 = 0x80000011;
-  state.cr3 = kPml4;
-  state.cr4 = 0x620;  // PAE, OSFXSR, OSXMMEXCPT
-  state.efer = 0x500;
+  state.gpr[vm::rsp] = kStack;
   state.gpr[vm::rbx] = kMmio;
   return state;
 }

@@ -89,7 +89,7 @@ class Contract : public testing::TestWithParam<std::string> {
 /// The engines that a suite runs over.
 #define CONTRACT_SUITE(SUITE)                           \
   class SUITE : public ::dejavm::contract::Contract {}; \
-  INSTANTIATE_TEST_SUITE_P(Engines, SUITE, ::testing::Values("kvm"), [](const auto& engine) { return engine.param; })
+  INSTANTIATE_TEST_SUITE_P(Engines, SUITE, ::testing::Values("kvm", "soft"), [](const auto& engine) { return engine.param; })
 
 }  // namespace dejavm::contract
 

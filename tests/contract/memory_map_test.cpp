@@ -28,7 +28,8 @@ class MemoryMap : public Contract {
     return machine().memory.take_dirty();
   }
 };
-INSTANTIATE_TEST_SUITE_P(Engines, MemoryMap, testing::Values("kvm"), [](const auto& engine) { return engine.param; });
+INSTANTIATE_TEST_SUITE_P(Engines, MemoryMap, testing::Values("kvm", "soft"),
+                         [](const auto& engine) { return engine.param; });
 
 TEST_P(MemoryMap, WritesToRomAreDropped) {
   machine().start(map_write_read(), long_mode());

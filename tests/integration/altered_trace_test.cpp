@@ -15,10 +15,10 @@ constexpr uint64_t kUartData = 0x3f8, kUartLineStatus = 0x3fd;
 
 trace::AccessEvent& access_at(Events& events, size_t index) { return std::get<trace::AccessEvent>(events[index].body); }
 
-class AlteredTraceTest : public KvmTest {
+class AlteredTraceTest : public GuestTest {
  protected:
   void SetUp() override {
-    KvmTest::SetUp();
+    GuestTest::SetUp();
     if (IsSkipped()) return;
     original_ = recorded("edu_irq_dma_short");
     events_ = read_events(original_);
@@ -129,6 +129,7 @@ TEST_F(AlteredTraceTest, ALineStatusThatIsNotReadyMakesTheGuestAskAgain) {
 TEST_F(AlteredTraceTest, AnAlteredDigestIsAStateDivergence) {
   auto index = find_event(
       events_, [](const trace::EventBody& body) { return std::holds_alternative<trace::DigestEvent>(body); }, 1);
+  if (!index && accel() == "soft") GTEST_SKIP() << "a digest comes every second of guest time, and this guest is shorter";
   ASSERT_TRUE(index) << "the recording has no digest";
   std::get<trace::DigestEvent>(events_[*index].body).ram_digest ^= 1;
 

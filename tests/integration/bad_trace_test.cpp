@@ -1,10 +1,12 @@
 // Trace files that are damaged, foreign, or newer than this program.
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
 #include "support/dejavm.h"
+#include "support/trace_edit.h"
 #include "trace/frame.h"
 #include "trace/limits.h"
 
@@ -14,10 +16,10 @@ namespace {
 using testing::AnyOf;
 using testing::HasSubstr;
 
-class BadTraceTest : public KvmTest {
+class BadTraceTest : public GuestTest {
  protected:
   void SetUp() override {
-    KvmTest::SetUp();
+    GuestTest::SetUp();
     if (IsSkipped()) return;
     recorded("mmio_exerciser");
     good_ = read_text("mmio_exerciser.dvt");
@@ -77,6 +79,45 @@ TEST_F(BadTraceTest, AFlippedBitInTheEventsIsDamage) {
   bytes[at] = static_cast<char>(bytes[at] ^ 4);
 
   EXPECT_EQ(replay_of(bytes), kDamaged) << messages_;
+}
+
+class BrokenChunkTest : public BadTraceTest {
+ protected:
+  void SetUp() override {
+    BadTraceTest::SetUp();
+    if (IsSkipped()) return;
+    rewrite_trace(trace_of("mmio_exerciser"), path("broken.dvt"), read_events(trace_of("mmio_exerciser")),
+                  {.chunk_events = 100});
+    break_chunk(path("broken.dvt"), 3);
+    before_ = trace::Reader::open(path("broken.dvt")).value()->chunks().at(3).first_event;
+    ASSERT_GT(before_, 200u);
+  }
+
+  uint64_t before_ = 0;  ///< events before the broken chunk
+};
+
+TEST_F(BrokenChunkTest, AReplayThatAnErrorEndsSaysHowFarItCame) {
+  Finished replay = run(dejavm({"replay", path("broken.dvt"), "--json"}));
+  auto report = nlohmann::json::parse(replay.out, nullptr, false);
+
+  EXPECT_EQ(replay.status, kDamaged) << replay.err;
+  EXPECT_THAT(replay.err, testing::ContainsRegex("replayed " + std::to_string(before_) +
+                                                 " of [0-9]+ events, 0 divergences, ram [0-9a-f]+, [0-9.]+ s\n"));
+  EXPECT_THAT(replay.err, HasSubstr("dejavm: error: the chunk at byte "));
+  ASSERT_TRUE(report.is_object()) << replay.out;
+  EXPECT_EQ(report["replayed"], before_);
+  EXPECT_THAT(report["error"].get<std::string>(), HasSubstr("the chunk at byte "));
+}
+
+TEST_F(BrokenChunkTest, ADumpPrintsEventsAsItReadsThem) {
+  Finished dump = run(dejavm({"dump", path("broken.dvt"), "--port", "0-0xffff", "--device", "debugcon"}));
+  Finished first = run(dejavm({"dump", path("broken.dvt"), "--to", "9", "--kind", "access"}));
+
+  EXPECT_EQ(dump.status, kDamaged) << dump.err;
+  EXPECT_THAT(dump.err, HasSubstr("dejavm: error: the chunk at byte "));
+  EXPECT_THAT(dump.out, HasSubstr("pio "));
+  EXPECT_EQ(first.status, kDone) << first.err;
+  EXPECT_EQ(std::count(first.out.begin(), first.out.end(), '\n'), 10);
 }
 
 TEST_F(BadTraceTest, ForeignFilesAreRefused) {

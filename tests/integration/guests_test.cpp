@@ -11,7 +11,7 @@ namespace {
 
 using testing::HasSubstr;
 
-class GuestsTest : public KvmTest {
+class GuestsTest : public GuestTest {
  protected:
   /// Accesses of instructions that access more than once.
   static size_t joined(const nlohmann::json& events) {
@@ -20,6 +20,8 @@ class GuestsTest : public KvmTest {
     return count;
   }
 };
+
+using KvmGuestsTest = KvmTest;
 
 TEST_F(GuestsTest, MmioExerciserReplays) {
   Finished recording = record("mmio_exerciser", {"--random-kicks", "3"});
@@ -112,12 +114,22 @@ TEST_F(GuestsTest, AGuestWithoutExitsEndsInItsTime) {
 
   EXPECT_EQ(recording.status, kDone) << recording.err;
   EXPECT_THAT(recording.err, HasSubstr("--max-seconds 1"));
-  if (repeats().edu < 50) GTEST_SKIP() << "its replay takes minutes: with DEJAVM_REPEAT=full only";
+  if (accel() == "kvm" && repeats().edu < 50) {
+    GTEST_SKIP() << "its replay takes minutes on KVM: with DEJAVM_REPEAT=full only";
+  }
   expect_faithful_replay(trace_of("spin"), recording);
 }
 
-TEST_F(GuestsTest, AnInstructionThatKvmCannotExecuteIsExplained) {
-  Finished recording = record("fail_emulation");
+TEST_F(GuestsTest, SoftExecutesWhatSomeKvmCannot) {
+  Finished recording = record("fail_emulation", {"-accel", "soft"});
+
+  EXPECT_EQ(recording.status, kDone) << recording.err;
+  EXPECT_THAT(recording.out, HasSubstr("addps worked, sum 0x40700000"));
+  expect_faithful_replay(trace_of("fail_emulation"), recording);
+}
+
+TEST_F(KvmGuestsTest, AnInstructionThatKvmCannotExecuteIsExplained) {
+  Finished recording = record("fail_emulation", {"-accel", "kvm"});
   if (recording.status == kDone) GTEST_SKIP() << "this host's KVM executes addps at privilege level 0";
 
   EXPECT_EQ(recording.status, kFailed);

@@ -1,9 +1,11 @@
 // dejavm info, dejavm dump and the options of dejavm replay on a good trace.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include <algorithm>
 
 #include "support/dejavm.h"
+#include "support/trace_edit.h"
 
 namespace dejavm::integration {
 namespace {
@@ -11,10 +13,10 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-class InspectTest : public KvmTest {
+class InspectTest : public GuestTest {
  protected:
   void SetUp() override {
-    KvmTest::SetUp();
+    GuestTest::SetUp();
     if (!IsSkipped()) trace_ = recorded("edu_irq_dma_short");
   }
 
@@ -30,7 +32,7 @@ TEST_F(InspectTest, InfoSaysWhatTheTraceIs) {
   EXPECT_EQ(info["ram_size"], 16u << 20);
   EXPECT_EQ(info["sealed"], true);
   EXPECT_EQ(info["damage"], "");
-  EXPECT_THAT(info["replayable_on"], testing::Contains("kvm"));
+  EXPECT_THAT(info["replayable_on"], testing::Contains(accel()));
   EXPECT_THAT(info["end"]["reason"].get<std::string>(), HasSubstr("isa-debug-exit"));
   EXPECT_EQ(info["events"].get<uint64_t>(), events_of(trace_, {"--kind", "access,irq,dma,map,halt,cpu,msr,reset"}).size());
   Finished text = run(dejavm({"info", trace_}));
@@ -86,6 +88,29 @@ TEST_F(InspectTest, DumpRefusesFiltersThatMeanNothing) {
   }
 }
 
+TEST_F(InspectTest, JsonOfNamesThatAreNotUtf8IsJson) {
+  Events events = read_events(trace_);
+  for (trace::Event& event : events) {
+    auto* map = std::get_if<trace::MemoryMapEvent>(&event.body);
+    if (map == nullptr) continue;
+    for (vm::DeviceRegion& region : map->devices) region.device += "\xe9";
+  }
+  std::string named = path("caf\xe9.dvt");
+  rewrite_trace(trace_, named, events);
+
+  json replay = json::parse(run(dejavm({"replay", named, "--json"})).out, nullptr, false);
+  json info = json::parse(run(dejavm({"info", named, "--json"})).out, nullptr, false);
+  json writes = events_of(named, {"--gpa", "0xfeb00004", "--write"});
+  Finished recording = run(dejavm(Words{"record", "-o", named, "--json"} + guest_options("edu_irq_dma_short")));
+
+  ASSERT_FALSE(writes.empty());
+  EXPECT_EQ(writes[0]["device"], "edu\ufffd");
+  ASSERT_TRUE(info.is_object());
+  EXPECT_EQ(info["file"], path("caf\ufffd.dvt"));
+  EXPECT_TRUE(replay.is_object());
+  EXPECT_TRUE(json::parse(recording.out, nullptr, false).is_object()) << recording.err;
+}
+
 TEST_F(InspectTest, ReplayUntilStopsThere) {
   json report = json::parse(run(dejavm({"replay", trace_, "--until", "100", "--json"})).out, nullptr, false);
 
@@ -107,6 +132,13 @@ TEST_F(InspectTest, ReplayFromAKeyframeEndsInTheSameRam) {
 
   EXPECT_EQ(replay.status, kDone) << replay.err;
   EXPECT_EQ(ram_of(replay.err), ram_of(recording.err));
+  json report = json::parse(run(dejavm({"replay", path("long.dvt"), "--from-keyframe", "2", "--json"})).out);
+  EXPECT_GT(report["skipped"], 0);
+  EXPECT_LT(report["replayed"], report["events"]);
+  EXPECT_EQ(report["skipped"].get<uint64_t>() + report["replayed"].get<uint64_t>(), report["events"].get<uint64_t>());
+  EXPECT_THAT(replay.err,
+              HasSubstr(fmt::format("skipped {} events before keyframe 2\nreplayed {} of {} events",
+                                    report["skipped"].dump(), report["replayed"].dump(), report["events"].dump())));
   Finished absent = run(dejavm({"replay", path("long.dvt"), "--from-keyframe", "999"}));
   EXPECT_EQ(absent.status, kUsage);
 }

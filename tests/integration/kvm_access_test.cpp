@@ -35,8 +35,10 @@ class KvmAccessTest : public KvmTest {
     return run(Words{"unshare", "-m", "sh", "-c", script, "sh", path("")} + as_user + Words{path("dejavm")} + arguments);
   }
 
-  Words record_arguments() const {
+  Words record_arguments(const std::string& accel) const {
     return {"record",
+            "-accel",
+            accel,
             "-o",
             path("user.dvt"),
             "-bios",
@@ -53,7 +55,7 @@ class KvmAccessTest : public KvmTest {
 };
 
 TEST_F(KvmAccessTest, NoDeviceIsAClearError) {
-  Finished finished = run_with("mkdir $work/dev && mount -t tmpfs none /dev", {}, record_arguments());
+  Finished finished = run_with("mkdir $work/dev && mount -t tmpfs none /dev", {}, record_arguments("kvm"));
   if (finished.status == kCannotMount) GTEST_SKIP() << "mount is not permitted: " << finished.err;
 
   EXPECT_EQ(finished.status, kFailed) << finished.err;
@@ -61,8 +63,24 @@ TEST_F(KvmAccessTest, NoDeviceIsAClearError) {
   EXPECT_THAT(finished.err, HasSubstr("No such file or directory"));
 }
 
+TEST_F(KvmAccessTest, TheSoftEngineTakesOverWhereItIsNotForbidden) {
+  for (const char* prepare : {"mkdir $work/dev && mount -t tmpfs none /dev", "mount --bind /dev/null /dev/kvm"}) {
+    SCOPED_TRACE(prepare);
+    Finished recording = run_with(prepare, {}, record_arguments("auto"));
+    if (recording.status == kCannotMount) GTEST_SKIP() << "mount is not permitted: " << recording.err;
+    Finished replay = run_with("true", {}, {"replay", path("user.dvt")});
+    std::filesystem::remove_all(path("dev"));
+
+    EXPECT_EQ(recording.status, kDone) << recording.err;
+    EXPECT_THAT(recording.err, HasSubstr("engine: soft (a CPU in software); no KVM: "));
+    EXPECT_EQ(replay.status, kDone) << replay.err;
+    EXPECT_THAT(replay.err, HasSubstr(" 0 divergences, "));
+    EXPECT_EQ(ram_of(replay.err), ram_of(recording.err));
+  }
+}
+
 TEST_F(KvmAccessTest, AFileThatIsNotKvmIsAClearError) {
-  Finished finished = run_with("mount --bind /dev/null /dev/kvm", {}, record_arguments());
+  Finished finished = run_with("mount --bind /dev/null /dev/kvm", {}, record_arguments("kvm"));
   if (finished.status == kCannotMount) GTEST_SKIP() << "mount is not permitted: " << finished.err;
 
   EXPECT_EQ(finished.status, kFailed) << finished.err;
@@ -72,7 +90,7 @@ TEST_F(KvmAccessTest, AFileThatIsNotKvmIsAClearError) {
 TEST_F(KvmAccessTest, NoPermissionIsAClearErrorThatSaysWhatToDo) {
   Finished finished =
       run_with("mount -t tmpfs none /mnt && mknod -m 600 /mnt/kvm c 10 232 && mount --bind /mnt/kvm /dev/kvm", nobody(),
-               record_arguments());
+               record_arguments("kvm"));
   if (finished.status == kCannotMount) GTEST_SKIP() << "mount or mknod is not permitted: " << finished.err;
 
   EXPECT_EQ(finished.status, kFailed) << finished.err;
@@ -83,7 +101,7 @@ TEST_F(KvmAccessTest, NoPermissionIsAClearErrorThatSaysWhatToDo) {
 TEST_F(KvmAccessTest, AUserWhoMayOpenKvmRecordsAndReplays) {
   const std::string open_to_all =
       "mount -t tmpfs none /mnt && mknod -m 666 /mnt/kvm c 10 232 && mount --bind /mnt/kvm /dev/kvm";
-  Finished recording = run_with(open_to_all, nobody(), record_arguments());
+  Finished recording = run_with(open_to_all, nobody(), record_arguments("kvm"));
   if (recording.status == kCannotMount) GTEST_SKIP() << "mount or mknod is not permitted: " << recording.err;
   Finished replay = run_with(open_to_all, nobody(), {"replay", path("user.dvt")});
 

@@ -14,7 +14,7 @@ using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
-class NoDevicesTest : public KvmTest {};
+class NoDevicesTest : public GuestTest {};
 
 TEST_F(NoDevicesTest, AReplayerWithoutDeviceCodeReplaysFirmware) {
   if (!readable(kSeabios)) GTEST_SKIP() << kSeabios << " is not readable (Debian package seabios)";
@@ -22,7 +22,7 @@ TEST_F(NoDevicesTest, AReplayerWithoutDeviceCodeReplaysFirmware) {
                                    "-serial", "null", "--max-events", "1500"}));
   ASSERT_EQ(recording.status, kDone) << recording.err;
 
-  Finished replay = run({DEJAVM_REPLAY_ONLY, path("bios.dvt")});
+  Finished replay = run({DEJAVM_REPLAY_ONLY, accel(), path("bios.dvt")});
 
   EXPECT_EQ(replay.status, 0) << replay.err;
   EXPECT_EQ(ram_of(replay.out), ram_of(recording.err));
@@ -32,7 +32,7 @@ TEST_F(NoDevicesTest, AReplayerWithoutDeviceCodeReplaysInterruptsAndDma) {
   Finished recording = record("edu_irq_dma_short", {"--random-kicks", "8"});
   ASSERT_EQ(recording.status, kDone) << recording.err;
 
-  Finished replay = run({DEJAVM_REPLAY_ONLY, trace_of("edu_irq_dma_short")});
+  Finished replay = run({DEJAVM_REPLAY_ONLY, accel(), trace_of("edu_irq_dma_short")});
 
   EXPECT_EQ(replay.status, 0) << replay.out << replay.err;
   EXPECT_EQ(ram_of(replay.out), ram_of(recording.err));
@@ -50,16 +50,7 @@ TEST_F(NoDevicesTest, ThatReplayerHasNoSymbolOfADevice) {
   EXPECT_THAT(of_replayer.out, Not(HasSubstr("dejavm::record::")));
 }
 
-class SandboxTest : public GdbTest {
- protected:
-  static std::string seccomp_of(pid_t pid) {
-    std::ifstream status("/proc/" + std::to_string(pid) + "/status");
-    for (std::string line; std::getline(status, line);) {
-      if (line.starts_with("Seccomp:")) return line;
-    }
-    return {};
-  }
-};
+using SandboxTest = GdbTest;
 
 TEST_F(SandboxTest, ARunningReplayIsUnderASeccompFilter) {
   serve_replay(recorded("buggy_dma"));
@@ -67,7 +58,7 @@ TEST_F(SandboxTest, ARunningReplayIsUnderASeccompFilter) {
   debugger.write_input("break self_test\ncontinue\n");
   ASSERT_TRUE(debugger.wait_for_text("Breakpoint 1, self_test")) << debugger.out() << debugger.err();
 
-  EXPECT_EQ(seccomp_of(server().pid()), "Seccomp:\t2");
+  EXPECT_EQ(server().status_line("Seccomp"), "2");
   debugger.write_input("kill\nquit\n");
   debugger.wait();
   EXPECT_EQ(finish().status, kDone);

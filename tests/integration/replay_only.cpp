@@ -3,18 +3,17 @@
 #include <cstdio>
 
 #include "base/clock.h"
-#include "engine/kvm/kvm_host.h"
-#include "engine/kvm/kvm_vcpu.h"
 #include "replay/replayer.h"
+#include "support/replay_engine.h"
 
 namespace dejavm {
 namespace {
 
-Result<int> replay_file(const char* file) {
+Result<int> replay_file(const char* engine_name, const char* file) {
   TRY_ASSIGN(auto reader, trace::Reader::open(file));
   TRY_ASSIGN(vm::GuestMemory memory, replay::load_memory(*reader));
-  TRY_ASSIGN(auto host, kvm::KvmHost::open());
-  TRY_ASSIGN(auto vcpu, kvm::create_vcpu(*host, memory, reader->description().cpu_model));
+  TRY_ASSIGN(auto engine, integration::ReplayEngine::create(engine_name));
+  TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, reader->description().cpu_model));
   MonotonicClock clock;
   TRY_ASSIGN(auto replayer, replay::Replayer::create(*reader, *vcpu, memory, clock, {}));
   TRY(replayer->resume(vm::ResumeFor::go));
@@ -27,11 +26,11 @@ Result<int> replay_file(const char* file) {
 }  // namespace dejavm
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    fmt::print(stderr, "usage: replay_only TRACE\n");
+  if (argc != 3) {
+    fmt::print(stderr, "usage: replay_only kvm|soft TRACE\n");
     return 2;
   }
-  auto status = dejavm::replay_file(argv[1]);
+  auto status = dejavm::replay_file(argv[1], argv[2]);
   if (status) return *status;
   fmt::print(stderr, "replay_only: {}\n", status.error().what);
   return 1;

@@ -9,11 +9,11 @@ namespace {
 
 using testing::HasSubstr;
 
-class SeabiosTest : public KvmTest {
+class SeabiosTest : public GuestTest {
  protected:
   void SetUp() override {
     if (!readable(kSeabios)) GTEST_SKIP() << kSeabios << " is not readable (Debian package seabios)";
-    KvmTest::SetUp();
+    GuestTest::SetUp();
   }
 
   bool wait_for_log(Process& recorder, const std::string& text) const {

@@ -1,24 +1,33 @@
 // `dejavm shell -x`: a script that browses a trace and drives its replay.
 #include <gmock/gmock.h>
 
+#include <csignal>
+
 #include "support/dejavm.h"
+#include "support/trace_edit.h"
 
 namespace dejavm::integration {
 namespace {
 
 using testing::ContainsRegex;
 using testing::HasSubstr;
+using testing::Not;
 
-class ShellTest : public KvmTest {
+class ShellTest : public GuestTest {
  protected:
   void SetUp() override {
-    KvmTest::SetUp();
+    GuestTest::SetUp();
     if (!IsSkipped()) trace_ = recorded("buggy_dma");
   }
 
   Finished shell(const std::string& script) const {
     write_file("script", script);
     return run(dejavm({"shell", trace_, "-x", path("script")}));
+  }
+
+  /// A recording whose replay takes long enough to be interrupted.
+  std::string recorded_flood() const {
+    return recorded("serial_flood", {"-serial", "null", "--max-seconds", accel() == "soft" ? "1" : "4"});
   }
 
   std::string trace_;
@@ -93,6 +102,106 @@ TEST_F(ShellTest, ReadsCommandsFromAPipe) {
   Finished finished = run(dejavm({"shell", trace_}), "events 1\nquit\nnot reached\n");
 
   EXPECT_EQ(finished.status, kDone) << finished.out;
+}
+
+TEST_F(ShellTest, ReplaysInTheSandboxForwardAndBack) {
+  Process process(dejavm({"shell", trace_}));
+  process.write_input("events 1\n");
+  ASSERT_TRUE(process.wait_for_text("(dejavm) events 1\n"));
+  EXPECT_EQ(process.status_line("Seccomp"), "0");
+  process.write_input("goto 100\n");
+  ASSERT_TRUE(process.wait_for_text("after event 100, rip "));
+  EXPECT_EQ(process.status_line("Seccomp"), "2");
+  process.write_input("goto 50\nmmio break edu\nrun\nopen " + trace_ + "\n");
+  Finished finished = process.wait();
+
+  EXPECT_EQ(finished.status, kFailed) << finished.out;
+  EXPECT_THAT(finished.out, HasSubstr("after event 50, rip "));
+  EXPECT_THAT(finished.out, HasSubstr("mmio: edu"));
+  EXPECT_THAT(finished.out, HasSubstr("error: a replay began: this shell runs in a sandbox and opens no more files"));
+}
+
+TEST_F(ShellTest, OpensTracesUntilItReplays) {
+  recorded("edu_irq_dma_short");
+  write_file("script", "open " + trace_of("edu_irq_dma_short") + "\nopen " + trace_ + "\nrun\n");
+
+  Finished finished = run(dejavm({"shell", "-x", path("script")}));
+
+  EXPECT_EQ(finished.status, kDone) << finished.out;
+  EXPECT_THAT(finished.out, HasSubstr("end of the recording after "));
+}
+
+TEST_F(ShellTest, CtrlCStopsARunAndGivesThePromptBack) {
+  std::string flood = recorded_flood();
+  Process process(dejavm({"shell", flood}));
+  process.write_input("run\n");
+  ASSERT_TRUE(process.wait_for_text("(dejavm) run\n"));
+  process.signal(SIGINT);
+  ASSERT_TRUE(process.wait_for_text("interrupted\nafter event ")) << process.out();
+  process.write_input("step 2\nquit\n");
+  Finished finished = process.wait();
+
+  EXPECT_EQ(finished.status, kDone) << finished.out;
+  EXPECT_THAT(finished.out, ContainsRegex("\\(dejavm\\) step 2\nafter event -?[0-9]+, rip "));
+  EXPECT_THAT(finished.out, Not(HasSubstr("end of the recording")));
+}
+
+TEST_F(ShellTest, CtrlCEndsAScript) {
+  std::string flood = recorded_flood();
+  write_file("script", "step 1000000000\nwhere\n");
+  Process process(dejavm({"shell", flood, "-x", path("script")}));
+  ASSERT_TRUE(process.wait_for_text("(dejavm) step 1000000000\n"));
+  process.signal(SIGINT);
+  Finished finished = process.wait();
+
+  EXPECT_EQ(finished.status, kFailed) << finished.out;
+  EXPECT_THAT(finished.out, HasSubstr("interrupted\n"));
+  EXPECT_THAT(finished.out, Not(HasSubstr("(dejavm) where")));
+}
+
+TEST_F(ShellTest, ADivergenceIsTheExitStatusOfAScript) {
+  Events events = read_events(trace_);
+  auto write = find_access(events, vm::Direction::write, 0xfeb00090);
+  ASSERT_TRUE(write);
+  std::get<trace::AccessEvent>(events[*write].body).access.value ^= 1;
+  rewrite_trace(trace_, path("altered.dvt"), events);
+  write_file("script", "run\nwhere\nfrobnicate\n");
+
+  Finished finished = run(dejavm({"shell", path("altered.dvt"), "-x", path("script")}));
+
+  EXPECT_EQ(finished.status, kDiverged) << finished.out;
+  EXPECT_THAT(finished.out, HasSubstr("(dejavm) frobnicate"));
+}
+
+TEST_F(ShellTest, ADamagedTraceIsTheExitStatusOfAScript) {
+  std::string bytes = read_text("buggy_dma.dvt");
+  write_file("cut.dvt", bytes.substr(0, bytes.size() * 8 / 10));
+  write_file("foreign.dvt", "something else");
+  write_file("script", "events 1\n");
+
+  EXPECT_EQ(run(dejavm({"shell", path("cut.dvt"), "-x", path("script")})).status, kDamaged);
+  EXPECT_EQ(run(dejavm({"shell", path("foreign.dvt"), "-x", path("script")})).status, kDamaged);
+}
+
+TEST_F(ShellTest, ATerminalHasHistoryCompletionAndCtrlCInTheSandboxToo) {
+  if (!have_program("script")) GTEST_SKIP() << "script (Debian package bsdutils) is absent";
+  write_file(".dejavm_history", "goto 77\n");
+  Process process({"env", "-u", "XDG_STATE_HOME", "HOME=" + path(""), "TERM=xterm", "script", "-qec",
+                   std::string(DEJAVM_BINARY) + " shell " + trace_, "/dev/null"});
+  ASSERT_TRUE(process.wait_for_text("(dejavm) "));
+  process.write_input("\x1b[A\n");  // up: the line of an earlier shell
+  ASSERT_TRUE(process.wait_for_text("after event 77, rip ")) << process.out();
+  process.write_input("half a line");
+  ASSERT_TRUE(process.wait_for_text("half a line")) << process.out();
+  process.write_input("\x03");
+  ASSERT_TRUE(process.wait_for_text("^C")) << process.out();
+  process.write_input("mmio break ed\t\n");
+  ASSERT_TRUE(process.wait_for_text("mmio breakpoint 1: edu\r\n")) << process.out();
+  process.write_input("quit\n");
+  Finished finished = process.wait();
+
+  EXPECT_EQ(finished.status, kDone) << finished.out;
+  EXPECT_EQ(read_text(".dejavm_history"), "goto 77\ngoto 77\nmmio break edu \nquit\n");
 }
 
 TEST_F(ShellTest, MissingFilesAreErrors) {

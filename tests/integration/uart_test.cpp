@@ -8,7 +8,7 @@ namespace {
 
 using testing::HasSubstr;
 
-class UartTest : public KvmTest {};
+class UartTest : public GuestTest {};
 
 TEST_F(UartTest, InputIsRecordedAndReplaysWithoutIt) {
   Finished recording = record("uart_echo", {"--random-kicks", "9"}, "Hello, world\nquit\n");
@@ -45,7 +45,7 @@ TEST_F(UartTest, MoreInputThanTheFifoHoldsIsNotLost) {
 }
 
 TEST_F(UartTest, JsonKeepsStdoutForTheReport) {
-  Finished recording = record("uart_echo", {"--json", "--max-seconds", "1"});
+  Finished recording = record("uart_echo", {"--json", "--max-seconds", "1", "-debugcon", "stdio"});
 
   EXPECT_EQ(recording.status, kDone) << recording.err;
   auto report = nlohmann::json::parse(recording.out, nullptr, false);
@@ -53,6 +53,7 @@ TEST_F(UartTest, JsonKeepsStdoutForTheReport) {
   EXPECT_EQ(report["reason"], "--max-seconds 1");
   EXPECT_GT(report["events"].get<uint64_t>(), 0u);
   EXPECT_EQ(report["ram"].get<std::string>(), ram_of(recording.err));
+  EXPECT_THAT(recording.err, HasSubstr("> ")) << "the guest's prompt";
 }
 
 }  // namespace

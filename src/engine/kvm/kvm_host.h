@@ -15,7 +15,8 @@ namespace dejavm::kvm {
 struct ProbeResult {
   vm::VcpuCapabilities capabilities;
   KvmQuirks quirks;
-  bool exact_cpuid = false;           ///< a guest sees the CPUID table that it was given; see effective_model()
+  bool exact_cpuid = false;   ///< a guest sees the CPUID table that it was given; see effective_model()
+  bool runs_kernels = false;  ///< ring 0 has all instructions; false: it is interpreted by an emulator that lacks many
   bool steps_rep_by_element = false;  ///< a step over a rep string instruction is one iteration, as positions count
 };
 

@@ -6,6 +6,7 @@
 
 #include "engine/kvm/kvm_debug.h"
 #include "engine/kvm/kvm_vcpu.h"
+#include "vm/startup_state.h"
 
 namespace dejavm::kvm {
 namespace {
@@ -43,24 +44,14 @@ class TinyGuest {
 };
 
 vm::CpuState real_mode() {
-  vm::CpuState state = vm::reset_state();
-  state.segment[vm::cs].selector = 0;
-  state.segment[vm::cs].base = 0;
-  state.rip = kCode;
+  vm::CpuState state = vm::real_mode_state(kCode);
   state.gpr[vm::rsp] = kStack;
   return state;
 }
 
 vm::CpuState long_mode() {
-  vm::CpuState state = real_mode();
-  vm::Segment data{.limit = 0xffffffff, .selector = 16, .type = 3, .s = 1, .present = 1, .db = 1, .g = 1};
-  state.segment.fill(data);
-  state.segment[vm::cs] = {.limit = 0xffffffff, .selector = 8, .type = 11, .s = 1, .present = 1, .l = 1, .g = 1};
-  state.tr = {.limit = 0x67, .selector = 24, .type = 11, .present = 1};
-  state.cr0 = 0x80000011;
-  state.cr3 = kPml4;
-  state.cr4 = 0x20;
-  state.efer = 0x500;
+  vm::CpuState state = vm::long_mode_state(kCode, kPml4);
+  state.gpr[vm::rsp] = kStack;
   return state;
 }
 
@@ -127,6 +118,11 @@ bool steps_rep_by_element(TinyGuest& guest) {
          guest.vcpu().quick_registers().gpr[vm::rcx] == 2;
 }
 
+/// addps xmm0, xmm0; hlt. Hosts that interpret ring 0 do not have it. The vCPU may be lost.
+bool runs_kernels(TinyGuest& guest) {
+  return guest.load({0x0f, 0x58, 0xc0, 0xf4}, long_mode()) && runs_to<vm::Halted>(guest.vcpu(), vm::RunMode::free);
+}
+
 std::string module_name() {
   for (const char* name : {"kvm_amd", "kvm_intel", "kvm_pvm"}) {
     if (::access(fmt::format("/sys/module/{}", name).c_str(), F_OK) == 0) return name;
@@ -140,6 +136,7 @@ std::string describe(const ProbeResult& found) {
   if (can.single_step && !found.steps_rep_by_element) text += ", rep string instructions step many elements at once";
   text += can.hardware_breakpoints ? ", hardware breakpoints work" : ", hardware breakpoints do not work";
   text += can.exact_window ? ", interrupt window exact" : ", interrupt window not exact";
+  if (!found.runs_kernels) text += ", ring 0 is interpreted and lacks instructions";
   if (!found.exact_cpuid) text += ", the host changes the CPUID table";
   if (found.quirks.clear_tr_busy) text += ", TR loses its busy bit";
   return text + ")";
@@ -170,6 +167,7 @@ Result<ProbeResult> probe(const KvmSystem& system) {
   found.capabilities.max_breakpoints = breakpoints ? kMaxHardwareBreakpoints : 0;
   found.capabilities.exact_window = window_exact(guest);
   found.steps_rep_by_element = steps_rep_by_element(guest);
+  found.runs_kernels = runs_kernels(guest);
   TRY_ASSIGN(vm::CpuModel seen, effective_model(system, vm::dejavm64_v1()));
   found.exact_cpuid = seen == vm::dejavm64_v1();
   found.capabilities.description = describe(found);

@@ -1,8 +1,11 @@
 #include "support/dejavm.h"
 
 #include <fcntl.h>
+#include <linux/kvm.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -11,20 +14,31 @@
 #include <sstream>
 
 #include "base/check.h"
+#include "base/fd.h"
 
 namespace dejavm::integration {
 
 Repeats repeats() {
   const char* wanted = std::getenv("DEJAVM_REPEAT");
   bool full = wanted != nullptr && std::string_view(wanted) == "full";
-  return full ? Repeats{10, 50} : Repeats{2, 6};
+  return full ? Repeats{10, 50, 100'000} : Repeats{2, 6, 5'000};
 }
 
 std::string guest_image(const std::string& name) { return DEJAVM_GUEST_DIR "/" + name + ".bin"; }
 std::string guest_symbols(const std::string& name) { return DEJAVM_GUEST_DIR "/" + name + ".elf"; }
 
 bool readable(const std::string& path) { return ::access(path.c_str(), R_OK) == 0; }
-bool have_kvm() { return ::access("/dev/kvm", R_OK | W_OK) == 0; }
+bool have_kvm() {
+  Fd device(::open("/dev/kvm", O_RDWR | O_CLOEXEC));
+  return device && ::ioctl(device.get(), KVM_GET_API_VERSION, nullptr) == KVM_API_VERSION;
+}
+
+std::string accel() {
+  const char* wanted = std::getenv("DEJAVM_ACCEL");
+  if (wanted == nullptr) return have_kvm() ? "kvm" : "soft";
+  CHECK(wanted == std::string_view("kvm") || wanted == std::string_view("soft"));
+  return wanted;
+}
 
 bool have_program(const std::string& name) {
   std::istringstream path(std::getenv("PATH") != nullptr ? std::getenv("PATH") : "");
@@ -39,7 +53,13 @@ Words operator+(Words left, const Words& right) {
   return left;
 }
 
-Words dejavm(const Words& arguments) { return Words{DEJAVM_BINARY} + arguments; }
+Words dejavm(const Words& arguments) {
+  bool takes_engine = !arguments.empty() && (arguments[0] == "run" || arguments[0] == "record");
+  if (!takes_engine || std::ranges::find(arguments, "-accel") != arguments.end()) return Words{DEJAVM_BINARY} + arguments;
+  Words words = {DEJAVM_BINARY, arguments[0], "-accel", accel()};
+  words.insert(words.end(), arguments.begin() + 1, arguments.end());
+  return words;
+}
 
 Words guest_options(const std::string& guest) {
   return {"-bios",     guest_image(guest), "-m", "16M", "-device", "edu", "-device", "isa-debug-exit,iobase=0x501",
@@ -86,24 +106,28 @@ std::string IntegrationTest::read_text(const std::string& name) const {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-// ---- KvmTest
+// ---- GuestTest and KvmTest
+
+void GuestTest::SetUp() {
+  if (accel() == "kvm" && !have_kvm()) GTEST_SKIP() << "/dev/kvm is absent or not permitted";
+}
 
 void KvmTest::SetUp() {
   if (!have_kvm()) GTEST_SKIP() << "/dev/kvm is absent or not permitted";
 }
 
-Finished KvmTest::record(const std::string& guest, const Words& more, std::string_view input) const {
-  return run(dejavm({"record", "-o", trace_of(guest)}) + guest_options(guest) + more, input);
+Finished GuestTest::record(const std::string& guest, const Words& more, std::string_view input) const {
+  return run(dejavm(Words{"record", "-o", trace_of(guest)} + guest_options(guest) + more), input);
 }
 
-std::string KvmTest::recorded(const std::string& guest, const Words& more, std::string_view input) const {
+std::string GuestTest::recorded(const std::string& guest, const Words& more, std::string_view input) const {
   Finished recording = record(guest, more, input);
   EXPECT_EQ(recording.status, kDone) << recording.err;
   return trace_of(guest);
 }
 
-void KvmTest::expect_faithful_replay(const std::string& trace, const Finished& recording) const {
-  Finished replay = run(dejavm({"replay", trace}));
+void GuestTest::expect_faithful_replay(const std::string& trace, const Finished& recording, const Words& options) const {
+  Finished replay = run(dejavm({"replay", trace}) + options);
   EXPECT_EQ(replay.status, kDone) << replay.err;
   EXPECT_NE(replay.err.find(" 0 divergences, "), std::string::npos) << replay.err;
   EXPECT_FALSE(ram_of(recording.err).empty()) << recording.err;

@@ -18,6 +18,7 @@ inline constexpr int kDone = 0, kFailed = 1, kUsage = 2, kDiverged = 3, kDamaged
 struct Repeats {
   unsigned seabios;
   unsigned edu;
+  unsigned cuts;
 };
 Repeats repeats();
 
@@ -29,9 +30,13 @@ inline constexpr const char* kSeabios = "/usr/share/seabios/bios.bin";
 bool readable(const std::string& path);
 /// True when this user may use /dev/kvm.
 bool have_kvm();
+/// The engine under test, "kvm" or "soft": DEJAVM_ACCEL says it, CTest runs the tests with both. Without it KVM where there
+/// is one.
+std::string accel();
 bool have_program(const std::string& name);
 
-/// `dejavm ARGUMENTS...` as words.
+/// `dejavm ARGUMENTS...` as words. `run` and `record` get the engine under test, unless the arguments name one; what replays
+/// takes the engine that recorded, as it does for a user.
 Words dejavm(const Words& arguments);
 /// The VM options of a guest of ours: 16 MiB, an edu device, the debug exit, end at a reset.
 Words guest_options(const std::string& guest);
@@ -56,8 +61,8 @@ class IntegrationTest : public testing::Test {
   std::string directory_;
 };
 
-/// A test that needs /dev/kvm; skips by name without it.
-class KvmTest : public IntegrationTest {
+/// A test that runs a guest on the engine under test; skips by name where that is KVM and /dev/kvm is absent.
+class GuestTest : public IntegrationTest {
  protected:
   void SetUp() override;
 
@@ -67,7 +72,14 @@ class KvmTest : public IntegrationTest {
   /// Records a guest that ends by itself; a failure is a failure of the test.
   std::string recorded(const std::string& guest, const Words& more = {}, std::string_view input = {}) const;
   /// Replays and expects no divergence and the RAM of the recording, as its last message says it.
-  void expect_faithful_replay(const std::string& trace, const Finished& recording) const;
+  /// `options` are those of `dejavm replay`.
+  void expect_faithful_replay(const std::string& trace, const Finished& recording, const Words& options = {}) const;
+};
+
+/// A test about KVM itself; skips by name without it, whatever the engine under test.
+class KvmTest : public GuestTest {
+ protected:
+  void SetUp() override;
 };
 
 }  // namespace dejavm::integration

@@ -4,7 +4,7 @@ namespace dejavm::integration {
 
 void GdbTest::SetUp() {
   if (!have_program("gdb")) GTEST_SKIP() << "gdb is not installed";
-  KvmTest::SetUp();
+  GuestTest::SetUp();
 }
 
 void GdbTest::serve(const Words& arguments) {

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <fstream>
 #include <thread>
 
 #include "base/check.h"
@@ -76,6 +77,14 @@ void Process::write_input(std::string_view text) {
   std::signal(SIGPIPE, SIG_IGN);
   static_cast<void>(
       write_all(input_.get(), {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, "the child's input"));
+}
+
+std::string Process::status_line(std::string_view name) const {
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(name) && line.substr(name.size(), 2) == ":\t") return line.substr(name.size() + 2);
+  }
+  return {};
 }
 
 void Process::signal(int number) const { ::kill(pid_, number); }

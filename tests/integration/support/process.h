@@ -34,6 +34,8 @@ class Process {
   Process& operator=(const Process&) = delete;
 
   pid_t pid() const { return pid_; }
+  /// A line of /proc/PID/status, e.g. status_line("Seccomp") is "2" under a filter.
+  std::string status_line(std::string_view name) const;
   void write_input(std::string_view text);
   void close_input() { input_.close(); }
   void signal(int number) const;

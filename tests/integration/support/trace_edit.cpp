@@ -1,22 +1,25 @@
 #include "support/trace_edit.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 
-#include "trace/writer.h"
+#include "base/fd.h"
+#include "trace/frame.h"
+#include "trace/storage.h"
 #include "vm/guest_memory.h"
 
 namespace dejavm::integration {
 namespace {
 
-Status rewrite(const std::string& from, const std::string& to, const Events& events) {
+Status rewrite(const std::string& from, const std::string& to, const Events& events, const trace::WriterOptions& options) {
   TRY_ASSIGN(auto reader, trace::Reader::open(from));
   const trace::Description& description = reader->description();
   TRY_ASSIGN(vm::GuestMemory memory, vm::GuestMemory::create(description.ram_size, description.rom_size));
   TRY(memory.set_map(description.memory));
   TRY(reader->load_initial_memory(memory));
-  TRY_ASSIGN(auto writer, trace::Writer::create(to, description, memory));
+  TRY_ASSIGN(auto writer, trace::Writer::create(to, description, memory, options));
   for (const trace::Event& event : events) TRY(writer->append(event));
   if (reader->end() == nullptr) return fail("the trace to alter has no end");
   trace::End end = *reader->end();
@@ -38,9 +41,25 @@ Events read_events(const std::string& path) {
   return events;
 }
 
-void rewrite_trace(const std::string& from, const std::string& to, const Events& events) {
-  Status status = rewrite(from, to, events);
+void rewrite_trace(const std::string& from, const std::string& to, const Events& events,
+                   const trace::WriterOptions& options) {
+  Status status = rewrite(from, to, events, options);
   ASSERT_TRUE(status) << status.error().what;
+}
+
+void break_chunk(const std::string& path, size_t index) {
+  constexpr uint64_t kSequenceAt = 24;  // docs/trace-format.md, "Frames"
+  uint64_t offset = trace::Reader::open(path).value()->chunks().at(index).offset;
+  Bytes bytes = read_file(path, UINT64_MAX).value();
+  trace::Frame frame =
+      trace::parse_frame(*trace::Storage::borrow(bytes), offset, load_le<uint64_t>(&bytes[offset + kSequenceAt])).value();
+  MutableByteSpan payload = MutableByteSpan(bytes).subspan(frame.payload_at(), frame.stored_length);
+  std::fill(payload.begin(), payload.end(), uint8_t{0xee});
+  frame.payload_hash = trace::payload_hash(payload);
+  auto header = trace::frame_header(frame);
+  std::copy(header.begin(), header.end(), bytes.begin() + static_cast<ptrdiff_t>(offset));
+  Fd file = open_file(path, O_WRONLY).value();
+  ASSERT_TRUE(write_all(file.get(), bytes, path));
 }
 
 uint64_t number_of(const Events& events, size_t index) {

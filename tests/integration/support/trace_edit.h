@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "trace/reader.h"
+#include "trace/writer.h"
 
 namespace dejavm::integration {
 
@@ -15,7 +16,11 @@ using Events = std::vector<trace::Event>;
 /// All events of a trace; the test fails when it cannot be read.
 Events read_events(const std::string& path);
 /// Writes the trace `from` again as `to` with other events. Everything else, the end too, stays as it is.
-void rewrite_trace(const std::string& from, const std::string& to, const Events& events);
+void rewrite_trace(const std::string& from, const std::string& to, const Events& events,
+                   const trace::WriterOptions& options = {});
+/// Makes nonsense of the payload of a chunk and gives its frame the checksum of that: what opens the trace finds no damage,
+/// what decodes the chunk does.
+void break_chunk(const std::string& path, size_t index);
 
 /// The number of the event at an index, counting numbered events only.
 uint64_t number_of(const Events& events, size_t index);

@@ -111,6 +111,14 @@ TEST(MappingTest, WhatCannotBeMappedIsAnErrorThatNamesIt) {
   EXPECT_THAT(Mapping::anonymous(uint64_t{1} << 62).error().what, HasSubstr("cannot allocate"));
 }
 
+TEST(MappingDeathTest, AnAccessBesideAMappingEndsTheProcess) {
+  Mapping mapping = Mapping::anonymous(4096).value();
+  volatile uint8_t* data = mapping.data();
+
+  EXPECT_DEATH(data[-1] = 1, "");
+  EXPECT_DEATH(data[4096] = 1, "");
+}
+
 TEST(MappingTest, MovesLeaveNothingBehind) {
   Mapping first = Mapping::anonymous(4096).value(), second = Mapping::anonymous(4096).value();
   uint8_t* data = first.data();

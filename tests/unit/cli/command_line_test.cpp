@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <nlohmann/json.hpp>
+
 #include "cli/messages.h"
 #include "cli/position.h"
 #include "cli/vm_options.h"
@@ -132,12 +134,30 @@ TEST(VmOptions, DevicePropertiesAreNamesAndValues) {
   EXPECT_EQ(parse_device("edu,a=b=c").value().properties.at("a"), "b=c");
 }
 
+TEST(Seconds, BecomeNanosecondsWhereTheyFit) {
+  std::optional<uint64_t> ns;
+  auto set = set_seconds("--max-seconds", ns);
+
+  EXPECT_TRUE(set("20"));
+  EXPECT_EQ(ns, 20'000'000'000u);
+  EXPECT_TRUE(set("9223372036"));
+  EXPECT_EQ(ns, 9'223'372'036'000'000'000u);
+  for (const char* text : {"0", "-1", "x", "9223372037", "18446744074", "18446744073709551615"}) {
+    Status refused = set(text);
+    ASSERT_FALSE(refused) << text;
+    EXPECT_EQ(refused.error().what,
+              fmt::format("--max-seconds wants a number of seconds from 1 to 9223372036, not '{}'", text));
+    EXPECT_EQ(refused.error().kind, ErrorKind::usage);
+  }
+}
+
 TEST(Position, IsAnEventWithStepsOrTheEnd) {
   EXPECT_EQ(parse_position("123").value(), (replay::Position{123, 0}));
   EXPECT_EQ(parse_position("123+45").value(), (replay::Position{123, 45}));
   EXPECT_EQ(parse_position("0x10").value(), (replay::Position{16, 0}));
+  EXPECT_EQ(parse_position("@1000").value(), (replay::Position{-1, 1000, true}));
   EXPECT_EQ(parse_position("end").value(), std::nullopt);
-  for (const char* text : {"", "+", "1+", "+1", "1+2+3", "x", "-1", "ends", "9223372036854775808"}) {
+  for (const char* text : {"", "+", "1+", "+1", "1+2+3", "x", "-1", "ends", "@", "@x", "9223372036854775808"}) {
     auto position = parse_position(text);
     ASSERT_FALSE(position) << text;
     EXPECT_EQ(position.error().what, fmt::format("'{}' is not a position", text));
@@ -150,6 +170,10 @@ TEST(Messages, SizesAndHashesAreReadable) {
   EXPECT_EQ(size_text(10240), "10.0 KiB");
   EXPECT_EQ(size_text(uint64_t{64} << 20), "64.0 MiB");
   EXPECT_EQ(hash_text(0x1f), "000000000000001f");
+}
+
+TEST(Messages, JsonOfBytesThatAreNotUtf8IsStillJson) {
+  EXPECT_EQ(json_text(nlohmann::json{{"file", "caf\xe9.dvt"}}), "{\"file\":\"caf\ufffd.dvt\"}");
 }
 
 TEST(Messages, AnErrorsKindIsTheExitStatus) {

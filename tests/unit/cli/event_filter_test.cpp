@@ -14,6 +14,39 @@ using testing::HasSubstr;
 using vm::Direction;
 using vm::Space;
 
+Status no_operand(std::string_view) { return {}; }
+
+/// Another reader that counts the chunks that are read.
+class CountingReader final : public trace::Reader {
+ public:
+  explicit CountingReader(const trace::Reader& inner) : inner_(inner) {}
+
+  uint64_t chunks_read() const { return chunks_read_; }
+
+  const trace::Description& description() const override { return inner_.description(); }
+  Status load_initial_memory(vm::GuestMemory& memory) const override { return inner_.load_initial_memory(memory); }
+  const std::vector<trace::ChunkInfo>& chunks() const override { return inner_.chunks(); }
+  Result<std::vector<trace::Event>> read_chunk(size_t index) const override {
+    ++chunks_read_;
+    return inner_.read_chunk(index);
+  }
+  uint64_t event_count() const override { return inner_.event_count(); }
+  size_t keyframe_count() const override { return inner_.keyframe_count(); }
+  Result<trace::Keyframe> read_keyframe(size_t index) const override { return inner_.read_keyframe(index); }
+  Status load_keyframe_memory(size_t index, vm::GuestMemory& memory) const override {
+    return inner_.load_keyframe_memory(index, memory);
+  }
+  const trace::End* end() const override { return inner_.end(); }
+  bool sealed() const override { return inner_.sealed(); }
+  const std::string& damage() const override { return inner_.damage(); }
+  uint64_t file_size() const override { return inner_.file_size(); }
+  Status verify() const override { return inner_.verify(); }
+
+ private:
+  const trace::Reader& inner_;
+  mutable uint64_t chunks_read_ = 0;
+};
+
 /// A trace of a few events, with a device that appears in the middle.
 class EventFilterTest : public testing::Test {
  protected:
@@ -25,7 +58,7 @@ class EventFilterTest : public testing::Test {
     d.devices = {{"edu", 0, Space::mmio, 0xf0000000, 0x1000, 0}, {"serial0", 0, Space::pio, 0x3f8, 8, 0}};
     auto later = d.devices;
     later.push_back({"nic", 0, Space::mmio, 0xe0000000, 0x1000, 0});
-    auto writer = trace::Writer::create(folder_.file("t.dvt"), d, memory).value();
+    auto writer = trace::Writer::create(folder_.file("t.dvt"), d, memory, {.chunk_events = 3}).value();
     for (const trace::Event& event :
          std::vector<trace::Event>{{trace::AccessEvent{{Space::mmio, Direction::read, 4, 0xf0000000, 7}, false, {}}},
                                    {trace::AccessEvent{{Space::mmio, Direction::write, 2, 0xf0000080, 0x21}, false, {}}},
@@ -38,13 +71,13 @@ class EventFilterTest : public testing::Test {
     }
     EXPECT_TRUE(writer->finish({.events = writer->events()}));
     reader_ = trace::Reader::open(folder_.file("t.dvt")).value();
-    devices_ = later;
   }
 
   /// The numbers of the events that pass; "-" for those that have none.
   std::vector<std::string> pass(const std::vector<std::string>& words) {
     EventFilter filter;
-    EXPECT_TRUE(parse_options(words, filter.options(devices_), [](std::string_view) -> Status { return {}; }));
+    EXPECT_TRUE(parse_options(words, filter.options(), no_operand));
+    EXPECT_TRUE(filter.resolve(*reader_));
     std::vector<std::string> numbers;
     EXPECT_TRUE(for_each_event(*reader_, filter, [&](const ListedEvent& listed) {
       numbers.push_back(listed.number ? std::to_string(*listed.number) : "-");
@@ -54,13 +87,13 @@ class EventFilterTest : public testing::Test {
   }
   std::string error(const std::vector<std::string>& words) {
     EventFilter filter;
-    Status status = parse_options(words, filter.options(devices_), [](std::string_view) -> Status { return {}; });
+    Status status = parse_options(words, filter.options(), no_operand);
+    if (status) status = filter.resolve(*reader_);
     return status ? "" : status.error().what;
   }
 
   TempFolder folder_;
   std::unique_ptr<trace::Reader> reader_;
-  std::vector<vm::DeviceRegion> devices_;
 };
 
 TEST_F(EventFilterTest, WithoutFiltersEverythingPasses) {
@@ -76,6 +109,27 @@ TEST_F(EventFilterTest, AccessesByPlace) {
 }
 
 TEST_F(EventFilterTest, ADeviceThatAppearsLaterIsFound) { EXPECT_THAT(pass({"--device", "nic"}), ElementsAre("4")); }
+
+TEST_F(EventFilterTest, NamesThatAreThereAtTheStartNeedNoEvents) {
+  CountingReader counting(*reader_);
+  EventFilter filter;
+  ASSERT_TRUE(parse_options({"--device", "edu", "--port", "0x3f8"}, filter.options(), no_operand));
+
+  ASSERT_TRUE(filter.resolve(counting));
+  EXPECT_EQ(counting.chunks_read(), 0u);
+
+  ASSERT_TRUE(parse_options({"--device", "nic"}, filter.options(), no_operand));
+  ASSERT_TRUE(filter.resolve(counting));
+  EXPECT_EQ(counting.chunks_read(), 2u) << "the chunk that maps the nic is the second of three";
+}
+
+TEST_F(EventFilterTest, AWalkReadsAChunkWhenItComesThere) {
+  CountingReader counting(*reader_);
+
+  ASSERT_TRUE(for_each_event(counting, EventFilter(), [](const ListedEvent&) { return false; }));
+
+  EXPECT_EQ(counting.chunks_read(), 1u);
+}
 
 TEST_F(EventFilterTest, AccessesByWhatTheyDo) {
   EXPECT_THAT(pass({"--read"}), ElementsAre("0", "4"));

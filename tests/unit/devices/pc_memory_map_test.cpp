@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 namespace dejavm::devices {
 namespace {
 
@@ -51,6 +53,35 @@ TEST(PcMemoryMap, LargeRamContinuesAboveFourGib) {
   EXPECT_EQ(split_ram(0xe0000000).below_4g, 3 * kGib);
   Map map = pc_memory_map(6 * kGib, 256 * kKib, {});
   EXPECT_EQ(map.back(), (vm::MemoryRange{{4 * kGib}, 3 * kGib, 3 * kGib, true}));
+}
+
+TEST(PcMemoryMap, WithoutFirmwareThereIsNoRom) {
+  Map map = pc_memory_map(16 * kMib, 0, kShadowedPam);
+  EXPECT_EQ(map, (Map{{{0}, 0xa0000, 0, true}, {{0xc0000}, 16 * kMib - 0xc0000, 0xc0000, true}}));
+}
+
+TEST(BootMemoryAreas, AreWhatAPcTellsItsKernel) {
+  std::vector<loader::MemoryArea> areas = boot_memory_areas(64 * kMib);
+  EXPECT_EQ(areas, (std::vector<loader::MemoryArea>{
+                       {0, 0x9fc00, true}, {0x9fc00, 0x400, false}, {0xf0000, 0x10000, false}, {kMib, 63 * kMib, true}}));
+}
+
+TEST(BootMemoryAreas, ContinueAboveFourGib) {
+  std::vector<loader::MemoryArea> areas = boot_memory_areas(6 * kGib);
+  EXPECT_EQ(areas[3], (loader::MemoryArea{kMib, 3 * kGib - kMib, true}));
+  EXPECT_EQ(areas[4], (loader::MemoryArea{4 * kGib, 3 * kGib, true}));
+}
+
+TEST(BootMemoryAreas, AreMemoryInTheMapWithoutFirmware) {
+  for (uint64_t ram_size : {kMib, 64 * kMib, 6 * kGib}) {
+    Map map = pc_memory_map(ram_size, 0, kShadowedPam);
+    for (const loader::MemoryArea& area : boot_memory_areas(ram_size)) {
+      bool inside = std::any_of(map.begin(), map.end(), [&](const vm::MemoryRange& range) {
+        return area.base >= range.base.value && area.base + area.size <= range.base.value + range.size;
+      });
+      EXPECT_TRUE(inside) << ram_size << " " << area.base;
+    }
+  }
 }
 
 }  // namespace

@@ -165,10 +165,21 @@ TEST_F(PcTest, UnclaimedAddressesReadAllOnes) {
   EXPECT_EQ(pc->bus().access({vm::Space::mmio, vm::Direction::read, 8, 0xa0000, 0}), UINT64_MAX);
 }
 
+TEST_F(PcTest, WithoutFirmwareTheAreaBelowOneMibIsRamAlsoAfterAReset) {
+  PcConfig config = small_pc();
+  config.bios.clear();
+  make(std::move(config));
+  const vm::MemoryRange shadow{{0xc0000}, pc->memory().ram_size() - 0xc0000, 0xc0000, true};
+  EXPECT_EQ(pc->memory().map().back(), shadow);
+  out(0xcf8, 0x80000058, 4);
+  out(0xcfe, 0);  // PAM1: 0xc0000 to 0xc7fff is ROM now
+  pc->deferred().run();
+  EXPECT_EQ(pc->memory().map().back().base.value, 0xc8000u);
+  ASSERT_TRUE(pc->reset().has_value());
+  EXPECT_EQ(pc->memory().map().back(), shadow);
+}
+
 TEST_F(PcTest, WrongSizesAreRefused) {
-  PcConfig no_bios = small_pc();
-  no_bios.bios.clear();
-  EXPECT_THAT(error_of(std::move(no_bios)), HasSubstr("-bios"));
   PcConfig odd_bios = small_pc();
   odd_bios.bios.resize(5000);
   EXPECT_THAT(error_of(std::move(odd_bios)), HasSubstr("5000 bytes"));

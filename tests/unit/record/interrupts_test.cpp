@@ -208,6 +208,38 @@ TEST(Interrupts, ATimerThatIsDueBetweenExitsDoesItsDmaAtAState) {
   EXPECT_EQ(r.where(1).state->ram_digest, 0u);
 }
 
+TEST(Interrupts, AResetBetweenExitsHasItsPlaceFromAWriteOfNothing) {
+  vm::Program program = {vm::read(kDevice), vm::nop(), vm::nop(), vm::nop(), vm::jump(vm::kCode + 4)};
+  program.add(vm::reset_state().rip, {kPowerOff});
+  Recording r(program);
+  uint64_t boundaries = 0;
+  r.vcpu.kick_now = [&] {
+    if (++boundaries != 4) return false;
+    r.machine.power = vm::PowerEvent{vm::PowerEvent::Kind::reset, "a watchdog", 0};
+    return true;
+  };
+
+  r.go();
+
+  ASSERT_EQ(r.events().size(), 4u);
+  EXPECT_EQ(r.where(1).placement, Placement::state);
+  EXPECT_EQ(r.where(1).state->cpu.rip, vm::kCode + 12);
+  EXPECT_THAT(r.events()[1], HasSubstr("dma"));
+  EXPECT_THAT(r.events()[2], HasSubstr("reset"));
+  EXPECT_EQ(r.machine.resets, 1);
+}
+
+TEST(Interrupts, AResetAtABoundaryNeedsNoPlace) {
+  vm::Program program = {vm::out(kPowerPort, 1)};
+  program.add(vm::reset_state().rip, {kPowerOff});
+  Recording r(program);
+
+  r.go();
+
+  ASSERT_EQ(r.events().size(), 3u);
+  EXPECT_THAT(r.events()[1], HasSubstr("reset"));
+}
+
 TEST(Interrupts, SeveralThingsAtOnePointShareItsStateOnce) {
   Recording r(with_handler({vm::sti(), vm::read(kDevice), vm::nop(), vm::nop(), kPowerOff}));
   uint64_t boundaries = 0;

@@ -60,6 +60,19 @@ TEST(Stops, ABreakpointStopsBeforeItsInstruction) {
   EXPECT_EQ(end.kind, Kind::ended);
 }
 
+TEST(Stops, ABreakpointWhereTheRecorderLeftTheGuestStopsToo) {
+  Recording r({vm::read(kDevice), vm::nop(), vm::nop(), vm::nop(), kPowerOff});
+  int boundaries = 0;
+  r.vcpu.kick_now = [&] { return ++boundaries % 2 == 0; };
+  ASSERT_TRUE(r.session->set_breakpoints({{vm::kCode + 4}, {vm::kCode + 8}, {vm::kCode + 12}}));
+
+  for (uint64_t offset : {4, 8, 12}) {
+    EXPECT_EQ(r.go().kind, Kind::breakpoint);
+    EXPECT_EQ(r.vcpu.state()->rip, vm::kCode + offset);
+  }
+  EXPECT_EQ(r.go().kind, Kind::ended);
+}
+
 TEST(Stops, AStepIsOneInstructionWithAllItsAccesses) {
   Recording r({vm::increment(kDevice), vm::nop(), kPowerOff});
 

@@ -251,6 +251,43 @@ TEST(RecordReplayOnce, EveryKeyframeIsAStart) {
   }
 }
 
+TEST(RecordReplayOnce, AResetBetweenExitsComesAtItsPlace) {
+  vm::Program program = {vm::read(kDevice),   vm::store(0x2000), vm::nop(),
+                         vm::loop(kCode + 8), vm::nop(),         vm::jump(kCode + 16)};
+  program.add(vm::reset_state().rip, {vm::store(0x3000), vm::out(vm::kPort, 0)});
+  TempFolder folder;
+  ManualClock clock;
+  vm::FakeMachine machine(clock);
+  vm::FakeVcpu vcpu(machine.memory(), program);
+  ASSERT_TRUE(vcpu.set_state(start_of_driver()));
+  machine.device.on_read = [](unsigned, uint64_t) { return 0x55; };
+  machine.device.on_write = [&](unsigned, uint64_t, uint64_t) {
+    machine.power = vm::PowerEvent{vm::PowerEvent::Kind::power_off, "done", 0};
+  };
+  int boundaries = 0;
+  vcpu.kick_now = [&] {
+    if (++boundaries != 30) return false;
+    machine.power = vm::PowerEvent{vm::PowerEvent::Kind::reset, "a watchdog", 0};
+    return true;
+  };
+  trace::Description description = fake_description();
+  description.cpu = start_of_driver();
+  auto writer = trace::Writer::create(folder.file("t.dvt"), description, machine.memory()).value();
+  vm::CpuModel model;
+  auto session = record::LiveSession::create(machine, vcpu, model, clock, writer.get(), {}).value();
+  ASSERT_TRUE(session->resume(vm::ResumeFor::go));
+  trace::End end = session->finish("done").value();
+
+  for (bool hardware : {true, false}) {
+    Replaying r(folder.file("t.dvt"), program);
+    r.vcpu->can.hardware_breakpoints = hardware;
+
+    EXPECT_EQ(r.go().kind, Kind::ended);
+    EXPECT_EQ(r.replayer->divergence_count(), 0u);
+    EXPECT_EQ(r.replayer->ram_digest().value(), end.ram_digest);
+  }
+}
+
 TEST(RecordReplayOnce, AnUnsealedTraceReplaysAllThatIsThere) {
   Replaying r({mmio_read(kDevice, 7), mmio_write(kDevice + 8, 7)},
               {vm::read(kDevice), vm::write(kDevice + 8, std::nullopt)});

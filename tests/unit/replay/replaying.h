@@ -40,9 +40,10 @@ inline trace::Event dma(uint64_t offset, Bytes bytes, trace::Where where = {}) {
 }
 
 /// Writes a trace of these events; without an end it stays unsealed.
-inline void write_trace(const std::string& path, const std::vector<trace::Event>& events, std::optional<trace::End> end) {
-  vm::GuestMemory memory = vm::GuestMemory::create(vm::kRamSize, 0).value();
-  auto writer = trace::Writer::create(path, fake_description(), memory).value();
+inline void write_trace(const std::string& path, const std::vector<trace::Event>& events, std::optional<trace::End> end,
+                        const trace::Description& description = fake_description()) {
+  vm::GuestMemory memory = vm::GuestMemory::create(description.ram_size, 0).value();
+  auto writer = trace::Writer::create(path, description, memory).value();
   for (const trace::Event& event : events) CHECK(writer->append(event).has_value());
   if (!end) return;
   end->events = writer->events();

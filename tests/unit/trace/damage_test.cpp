@@ -5,6 +5,9 @@
 #include <algorithm>
 
 #include "samples.h"
+#include "trace/chunk_codec.h"
+#include "trace/description_message.h"
+#include "trace/limits.h"
 
 namespace dejavm::trace {
 namespace {
@@ -83,6 +86,44 @@ TEST(Damage, TruncationAtEveryByteLosesOnlyWhatIsBehind) {
     ASSERT_EQ(all_events(**reader).size(), events) << size;
   }
   EXPECT_EQ(survivors, 50u);
+}
+
+/// That many ranges of a page, which do not overlap.
+std::vector<vm::MemoryRange> map_of(uint64_t ranges) {
+  std::vector<vm::MemoryRange> map;
+  for (uint64_t i = 0; i < ranges; ++i) map.push_back({{i * vm::kPageSize}, vm::kPageSize, 0, true});
+  return map;
+}
+
+TEST(Damage, AMapOfTooManyRangesIsDamageWithTheirNumber) {
+  Description description = sample_description();
+  description.memory = map_of(kMaxMapRanges + 1);
+  std::vector<Event> largest = {{MemoryMapEvent{map_of(kMaxMapRanges), {}, {}}, 0}};
+  std::vector<Event> too_large = {{MemoryMapEvent{map_of(kMaxMapRanges + 1), {}, {}}, 0}};
+  EncodedChunk good = encode_chunk(largest, true).value(), bad = encode_chunk(too_large, true).value();
+
+  auto head = read_description(description_message(description));
+  auto keyframe = read_keyframe_message(keyframe_message({0, sample_cpu(), map_of(kMaxMapRanges + 1), {}}));
+  auto events = decode_chunk(bad.stored, bad.raw_length);
+
+  EXPECT_TRUE(decode_chunk(good.stored, good.raw_length));
+  ASSERT_FALSE(head);
+  ASSERT_FALSE(keyframe);
+  ASSERT_FALSE(events);
+  for (const Error& error : {head.error(), keyframe.error(), events.error()}) {
+    EXPECT_EQ(error.kind, ErrorKind::damaged);
+    EXPECT_THAT(error.what, HasSubstr("a memory map has 513 ranges"));
+  }
+}
+
+TEST(Damage, AWriterMakesNoMapThatAReaderRefuses) {
+  TempPath temp;
+  auto writer = Writer::create(temp.file(), sample_description(), sample_memory()).value();
+
+  Status appended = writer->append({MemoryMapEvent{map_of(kMaxMapRanges + 1), {}, {}}, 0});
+
+  ASSERT_FALSE(appended);
+  EXPECT_THAT(appended.error().what, HasSubstr("513 ranges"));
 }
 
 }  // namespace

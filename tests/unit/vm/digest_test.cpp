@@ -1,5 +1,8 @@
 // The RAM digest and the tracker that keeps it up to date.
 #include <gmock/gmock.h>
+#include <sys/mman.h>
+
+#include <algorithm>
 
 #include "fake_vcpu.h"
 #include "vm/ram_digest.h"
@@ -106,6 +109,30 @@ TEST(StateTracker, TouchedPagesAreKeptUntilTaken) {
   EXPECT_TRUE(tracker.take_changed().empty());
   EXPECT_THAT(tracker.take_touched(), ElementsAre(5u, 16u));
   EXPECT_TRUE(tracker.take_touched().empty());
+}
+
+TEST(StateTracker, KnowsWhatWasLoadedBeforeIt) {
+  GuestMemory memory = mapped(16);
+  FakeVcpu vcpu(memory, {});
+  ASSERT_TRUE(memory.write({0x5000}, Bytes{1}, Writer::loader));
+  StateTracker tracker(vcpu, memory);
+
+  EXPECT_EQ(tracker.refresh().value(), RamDigest(memory).value());
+  EXPECT_TRUE(tracker.take_changed().empty());  // since the start
+  EXPECT_TRUE(tracker.take_touched().empty());
+}
+
+TEST(StateTracker, DoesNotTouchRamThatNobodyWrote) {
+  constexpr uint64_t kPages = 1024;
+  GuestMemory memory = mapped(kPages);
+  FakeVcpu vcpu(memory, {});
+  ASSERT_TRUE(memory.write({0x5000}, Bytes{1}, Writer::loader));
+
+  StateTracker tracker(vcpu, memory);
+
+  std::vector<unsigned char> resident(kPages);
+  ASSERT_EQ(::mincore(memory.host(0), kPages * kPageSize, resident.data()), 0);
+  EXPECT_EQ(std::count_if(resident.begin(), resident.end(), [](unsigned char page) { return (page & 1) != 0; }), 1);
 }
 
 }  // namespace

@@ -34,6 +34,24 @@ TEST(GuestMemory, RefusesSizesThatNoGuestHas) {
   EXPECT_FALSE(GuestMemory::create(UINT64_MAX - kPageSize + 1, 0));
 }
 
+TEST(GuestMemory, MoreThanTheHostHasIsRefusedWithBothNumbers) {
+  constexpr uint64_t kHost = 8 * kPageSize;
+  EXPECT_TRUE(GuestMemory::create(7 * kPageSize, kPageSize, kHost));
+
+  auto memory = GuestMemory::create(3 << 20, kPageSize, 2 << 20);
+
+  EXPECT_FALSE(GuestMemory::create(8 * kPageSize, kPageSize, kHost));
+  ASSERT_FALSE(memory);
+  EXPECT_THAT(memory.error().what, HasSubstr("3 MiB of memory does not fit this host, which has 2 MiB"));
+  EXPECT_THAT(memory.error().next, HasSubstr("-m"));
+}
+
+TEST(GuestMemory, TheHostsMemoryIsTheLimit) {
+  uint64_t too_much = (GuestMemory::host_memory_size() / kPageSize + 1) * kPageSize;
+
+  EXPECT_FALSE(GuestMemory::create(too_much, 0));
+}
+
 TEST(GuestMemory, RefusesBadMapsAndKeepsTheOldOne) {
   GuestMemory memory = sample();
   uint64_t generation = memory.map_generation();
@@ -88,7 +106,7 @@ TEST(GuestMemory, WritesToRomAreDroppedButForLoaderAndReplay) {
 TEST(GuestMemory, ADroppedWriteIsNeitherDirtyNorObserved) {
   GuestMemory memory = sample();
   int observed = 0;
-  memory.set_observer([&](uint64_t, ByteSpan, Writer) { ++observed; });
+  memory.add_observer([&](uint64_t, ByteSpan, Writer) { ++observed; });
 
   ASSERT_TRUE(memory.write({kRom}, Bytes{1}, Writer::device));
 
@@ -123,7 +141,7 @@ TEST(GuestMemory, AWriteAcrossRangesIsSplitAtTheirBacking) {
   GuestMemory memory = GuestMemory::create(4 * kPageSize, 0).value();
   ASSERT_TRUE(memory.set_map({{{0}, kPageSize, 2 * kPageSize, true}, {{kPageSize}, kPageSize, 0, true}}));
   std::vector<uint64_t> offsets;
-  memory.set_observer([&](uint64_t offset, ByteSpan, Writer) { offsets.push_back(offset); });
+  memory.add_observer([&](uint64_t offset, ByteSpan, Writer) { offsets.push_back(offset); });
 
   ASSERT_TRUE(memory.write({kPageSize - 1}, Bytes{1, 2}, Writer::device));
 
@@ -137,7 +155,7 @@ TEST(GuestMemory, TheObserverHearsOffsetBytesAndWriter) {
   uint64_t seen_offset = 0;
   Bytes seen;
   Writer seen_writer = Writer::loader;
-  memory.set_observer([&](uint64_t offset, ByteSpan bytes, Writer writer) {
+  memory.add_observer([&](uint64_t offset, ByteSpan bytes, Writer writer) {
     seen_offset = offset;
     seen.assign(bytes.begin(), bytes.end());
     seen_writer = writer;
@@ -148,6 +166,19 @@ TEST(GuestMemory, TheObserverHearsOffsetBytesAndWriter) {
   EXPECT_EQ(seen_offset, 3 * kPageSize);
   EXPECT_THAT(seen, ElementsAre(9, 8));
   EXPECT_EQ(seen_writer, Writer::device);
+}
+
+TEST(GuestMemory, ObserversHearInTheirOrderUntilTheyAreRemoved) {
+  GuestMemory memory = sample();
+  std::string heard;
+  auto first = memory.add_observer([&](uint64_t, ByteSpan, Writer) { heard += 'a'; });
+  memory.add_observer([&](uint64_t, ByteSpan, Writer) { heard += 'b'; });
+
+  ASSERT_TRUE(memory.write({0}, Bytes{1}, Writer::device));
+  memory.remove_observer(first);
+  ASSERT_TRUE(memory.write({0}, Bytes{1}, Writer::device));
+
+  EXPECT_EQ(heard, "abb");
 }
 
 TEST(GuestMemory, DirtyPagesAreGivenOnceAscending) {

@@ -125,6 +125,28 @@ TEST_F(FindInstruction, AReadOfAPort) {
 
 TEST_F(FindInstruction, NothingFitsAfterAJump) { EXPECT_EQ(find({0x90, 0x90, 0x90, 0x90}, 4, write_of(kMmio, 4)), -1); }
 
+TEST_F(FindInstruction, AnElementOfTwoPagesIsFoundByItsSecond) {
+  cpu_.gpr[rdi] = kMmio + 0x1001;
+
+  EXPECT_EQ(find({0x90, 0xab}, 2, write_of(kMmio + 0x1000, 1)), 1);  // stosd at 0xffd: 3 bytes and 1
+}
+
+TEST_F(FindInstruction, TheOperandsOfACompareAreToldApart) {
+  Bytes cmpsd = {0xa7};
+  ASSERT_TRUE(memory_.write({kCode}, cmpsd, Writer::loader));
+  cpu_.rip = kCode;
+  cpu_.gpr[rsi] = kMmio;
+  cpu_.gpr[rdi] = kMmio + 0x40;
+  auto operand_at = [&](uint64_t addr) {
+    return accessed_operand(cpu_, memory_, {kCode}, {Space::mmio, Direction::read, 4, addr, 0});
+  };
+
+  EXPECT_TRUE(operand_at(kMmio));
+  EXPECT_TRUE(operand_at(kMmio + 0x40));
+  EXPECT_NE(operand_at(kMmio), operand_at(kMmio + 0x40));
+  EXPECT_FALSE(operand_at(kMmio + 4));  // the next element
+}
+
 TEST_F(FindInstruction, RipAtTheStartOfMemoryIsNoTrap) {
   cpu_.rip = 3;
 

@@ -1,0 +1,53 @@
+// RCPPS, RCPSS, RSQRTPS, RSQRTSS.
+#include <cstring>
+
+#include "engine/soft/approximation.h"
+#include "engine/soft/fault.h"
+#include "engine/soft/native_ops.h"
+#include "engine/soft/operands.h"
+
+namespace dejavm::soft {
+namespace {
+
+template <uint32_t (*kFunction)(uint32_t), size_t kLanes>
+void approximate(Core& core, const Instruction& insn) {
+  require_sse(core);
+  uint32_t lanes[kLanes];
+  if (insn.has_memory) {
+    uint64_t address = effective_address(core, insn, sizeof lanes, false);
+    if (kLanes == 4 && address % 16 != 0) raise_gp();
+    read_vector(core, address, lanes, sizeof lanes);
+  } else {
+    std::memcpy(lanes, core.cpu.fpu.xmm[insn.other].data(), sizeof lanes);
+  }
+  for (uint32_t& lane : lanes) lane = kFunction(lane);
+  std::memcpy(core.cpu.fpu.xmm[insn.reg].data(), lanes, sizeof lanes);
+}
+
+Handler handler_of(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_RCPPS:
+      return approximate<approximate_reciprocal, 4>;
+    case ZYDIS_MNEMONIC_RCPSS:
+      return approximate<approximate_reciprocal, 1>;
+    case ZYDIS_MNEMONIC_RSQRTPS:
+      return approximate<approximate_inverse_root, 4>;
+    case ZYDIS_MNEMONIC_RSQRTSS:
+      return approximate<approximate_inverse_root, 1>;
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+bool bind_approximation(const Decoded& decoded, Instruction& insn) {
+  Handler handler = handler_of(decoded.insn.mnemonic);
+  if (handler == nullptr) return false;
+  insn.reg = vector_register(decoded.operands[0].reg.value);
+  if (decoded.is_register(1)) insn.other = vector_register(decoded.operands[1].reg.value);
+  insn.run = handler;
+  return true;
+}
+
+}  // namespace dejavm::soft

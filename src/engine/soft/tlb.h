@@ -1,0 +1,68 @@
+// Translations in use: linear page to host address, by privilege and kind of access.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace dejavm::soft {
+
+enum class Reach : uint8_t { read = 0, write = 1, execute = 2 };
+
+/// Plain memory only: RAM and ROM for reads, RAM without code or watchpoints for writes. Two words, so that translated code
+/// can look entries up itself.
+struct TlbEntry {
+  static constexpr uint64_t kEmpty = ~uint64_t{0};
+
+  uint64_t tag = kEmpty;  ///< linear address of the page
+  uint64_t addend = 0;    ///< host address minus linear address
+
+  /// Whether `size` bytes at `linear` lie in this page.
+  bool hits(uint64_t linear, uint64_t size) const {
+    return ((linear & ~uint64_t{0xfff}) == tag) & ((linear & 0xfff) + size <= 0x1000);
+  }
+  uint8_t* host(uint64_t linear) const { return reinterpret_cast<uint8_t*>(linear + addend); }
+};
+
+/// Direct-mapped. Invariant: an entry says what a walk of the guest's page tables would say (LinearMemory sees to it), so
+/// that no run of the guest depends on what happens to be in here.
+class Tlb {
+ public:
+  static constexpr size_t kEntries = 1024;
+
+  Tlb() { used_.reserve(kRemembered); }
+
+  TlbEntry& entry(bool user, Reach reach, uint64_t linear) {
+    return entries_[user][static_cast<size_t>(reach)][(linear >> 12) % kEntries];
+  }
+  /// host: where the page that holds `linear` begins.
+  void install(bool user, Reach reach, uint64_t linear, const uint8_t* host);
+
+  /// Costs by the number of entries in use.
+  void flush();
+  /// All entries of the page that holds `linear`.
+  void drop_page(uint64_t linear);
+  /// The write entries that lead to the page at `host`.
+  void drop_writes_to(const uint8_t* host);
+  void drop_all_writes();
+
+ private:
+  struct Slot {
+    bool user;
+    Reach reach;
+    uint16_t index;
+  };
+  static constexpr size_t kRemembered = 1024;
+
+  TlbEntry& at(Slot slot) { return entries_[slot.user][static_cast<size_t>(slot.reach)][slot.index]; }
+  template <typename Visit>
+  void for_each_write(Visit visit);
+
+  std::array<std::array<std::array<TlbEntry, kEntries>, 3>, 2> entries_{};
+  std::vector<Slot>
+      used_;  // every entry that is not empty is in here (an emptied one may be, too), unless there were too many
+  bool too_many_ = false;
+};
+
+}  // namespace dejavm::soft

@@ -1,0 +1,179 @@
+#include "engine/soft/translate/block_translator.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/soft/decode.h"
+#include "vm/address.h"
+
+namespace dejavm::soft {
+namespace {
+
+constexpr uint64_t kInPage = vm::kPageSize - 1;
+
+bool is_idle(uint16_t mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_NOP:
+    case ZYDIS_MNEMONIC_PAUSE:
+    case ZYDIS_MNEMONIC_ENDBR32:
+    case ZYDIS_MNEMONIC_ENDBR64:
+    case ZYDIS_MNEMONIC_PREFETCHW:
+    case ZYDIS_MNEMONIC_PREFETCHNTA:
+    case ZYDIS_MNEMONIC_PREFETCHT0:
+    case ZYDIS_MNEMONIC_PREFETCHT1:
+    case ZYDIS_MNEMONIC_PREFETCHT2:
+    case ZYDIS_MNEMONIC_LFENCE:
+    case ZYDIS_MNEMONIC_MFENCE:
+    case ZYDIS_MNEMONIC_SFENCE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+BlockTranslator::BlockTranslator(Core& core, Emitter& out, Shared& shared, HostFlags host_flags)
+    : core_(core), out_(out), shared_(shared), fields_(core), trusted_flags_(host_flags) {}
+
+bool BlockTranslator::does_nothing(const Site& site) const { return is_idle(site.insn->mnemonic) && !site.insn->ends_block; }
+
+/// Zydis once more: the blocks keep what the interpreter needs, not how it was encoded.
+void BlockTranslator::decode_sites(const Block& block, size_t count) {
+  ZydisDecoder decoder = make_decoder(block.code_bits, core_.features);
+  vm::GuestMemory& memory = core_.memory.memory();
+  uint64_t rip = key_.rip, offset = block.offset;
+  for (const Instruction& insn : block.instructions.first(count)) {
+    Site& site = sites_.emplace_back();
+    site.insn = &insn;
+    site.number = static_cast<unsigned>(sites_.size() - 1);
+    site.rip = rip;
+    site.behind = mode_.wide ? rip + insn.length : static_cast<uint32_t>(rip + insn.length);
+    size_t in_first = std::min<size_t>(insn.length, vm::kPageSize - (offset & kInPage));
+    std::memcpy(site.bytes, memory.host(offset), in_first);
+    if (in_first < insn.length) {
+      std::memcpy(site.bytes + in_first, memory.host(block.second_page * vm::kPageSize), insn.length - in_first);
+    }
+    auto status = ZydisDecoderDecodeFull(&decoder, site.bytes, insn.length, &site.decoded, site.operands);
+    // What raises a fault by itself has no mnemonic here.
+    bool same = ZYAN_SUCCESS(status) && site.decoded.mnemonic == insn.mnemonic && site.decoded.length == insn.length;
+    if (same) {
+      site.effect = flag_effect(site.decoded);
+      site.is_vector = !site.effect && is_plain_vector(site);
+    } else {
+      site.decoded = {};
+    }
+    rip = site.behind;
+    offset += insn.length;
+  }
+}
+
+void BlockTranslator::emit_page_check(uint64_t linear, uint64_t page) {
+  uint64_t first = linear & ~kInPage;
+  uint64_t addend = reinterpret_cast<uint64_t>(core_.memory.memory().host(page * vm::kPageSize)) - first;
+  for (auto [value, field] : {std::pair{first, fields_.tag(mode_, Reach::execute, first)},
+                              std::pair{addend, fields_.addend(mode_, Reach::execute, first)}}) {
+    out_.constant(kScratch, value);
+    out_.with_field({0x3b}, encoding(kScratch), field, true);  // cmp
+    stale_exits_.push_back(out_.jump_if(Condition::not_equal));
+  }
+}
+
+void BlockTranslator::emit_generation_check(uint64_t page, uint32_t generation) {
+  out_.load(kScratch, fields_.generations());
+  out_.bytes({0x41, 0x81, 0xbb});  // cmp dword [scratch + distance], generation
+  out_.word(static_cast<uint32_t>(page * sizeof(uint32_t)));
+  out_.word(generation);
+  stale_exits_.push_back(out_.jump_if(Condition::not_equal));
+}
+
+void BlockTranslator::emit_entry(const Block& block, TranslatedBlock& result) {
+  result.checked = out_.here();
+  emit_page_check(key_.rip, block.offset / vm::kPageSize);
+  result.fast = out_.here();
+  emit_generation_check(block.offset / vm::kPageSize, block.generation);
+  if (block.page_count == 2) {
+    uint64_t second = (key_.rip | kInPage) + 1;
+    emit_page_check(mode_.wide ? second : static_cast<uint32_t>(second), block.second_page);
+    emit_generation_check(block.second_page, block.second_generation);
+  }
+  out_.with_field({0x81}, 5, fields_.left(), true);  // sub [left], steps
+  out_.word(static_cast<uint32_t>(sites_.size()));
+  limit_exit_ = out_.jump_if(Condition::less);
+}
+
+bool BlockTranslator::emit_special(const Site& site) {
+  switch (site.decoded.mnemonic) {
+    case ZYDIS_MNEMONIC_LEA:
+      return emit_lea(site);
+    case ZYDIS_MNEMONIC_PUSH:
+      return emit_push(site);
+    case ZYDIS_MNEMONIC_POP:
+      return emit_pop(site);
+    case ZYDIS_MNEMONIC_LEAVE:
+      return emit_leave(site);
+    default:
+      return emit_general(site);
+  }
+}
+
+void BlockTranslator::emit_site(const Site& site) {
+  if (does_nothing(site)) return;
+  bool is_branch = site.insn->ends_block && site.decoded.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+  if (is_branch && emit_branch(site)) {
+    ended_ = true;
+  } else if (site.insn->ends_block) {
+    call_slow(site);  // does not come back
+    ended_ = true;
+  } else if (!emit_special(site)) {
+    call_slow(site);
+  }
+}
+
+/// The result is TranslatedBlock::leave.
+CodeOffset BlockTranslator::emit_cold() {
+  for (const Cold& cold : cold_) {
+    out_.bind_here(cold.from);
+    load_slow_point(sites_[cold.site]);
+    out_.call(shared_.slow);
+    if (cold.back) out_.jump_to(*cold.back);
+  }
+  for (const LinkExit& exit : link_exits_) {
+    out_.bind_here(exit.from);
+    out_.constant(kScratch, exit.link);
+    out_.jump_to(shared_.leave);
+  }
+  out_.bind_here(limit_exit_);
+  out_.with_field({0x81}, 0, fields_.left(), true);  // add [left], steps
+  out_.word(static_cast<uint32_t>(sites_.size()));
+  CodeOffset leave = out_.here();
+  for (CodeOffset place : stale_exits_) out_.bind(place, leave);
+  out_.constant(kScratch, key_.rip);
+  out_.store(fields_.rip(), kScratch);
+  out_.constant(kScratch, 0);
+  out_.jump_to(shared_.leave);
+  return leave;
+}
+
+TranslatedBlock BlockTranslator::translate(const Block& block, size_t count, const BlockKey& key) {
+  key_ = key;
+  mode_ = key.mode;
+  sites_.reserve(count);
+  decode_sites(block, count);
+  find_live_flags();
+  TranslatedBlock result{.key = key,
+                         .generation = block.generation,
+                         .second_generation = block.second_generation,
+                         .second_page = block.page_count == 2 ? block.second_page : 0,
+                         .last_byte = sites_.back().rip + sites_.back().insn->length - 1};
+  emit_entry(block, result);
+  for (const Site& site : sites_) emit_site(site);
+  if (!ended_) {
+    save_flags();
+    emit_link(sites_.back().behind, std::nullopt);
+  }
+  result.leave = emit_cold();
+  return result;
+}
+
+}  // namespace dejavm::soft

@@ -1,0 +1,33 @@
+// What translated code and the C++ around it say to each other. A member of Core, so that the code reaches it from kState.
+#pragma once
+
+#include <cstdint>
+
+namespace dejavm::soft {
+
+/// An entry of a jump cache: where the code for a guest address begins.
+struct JumpTarget {
+  static constexpr uint64_t kNone = ~uint64_t{0};
+
+  uint64_t rip = kNone;
+  const uint8_t* code = nullptr;  ///< its checked entry
+};
+
+/// Direct-mapped; one for each TranslationMode.
+inline constexpr unsigned kJumpTargets = 4096;
+constexpr uint64_t jump_slot(uint64_t rip) { return (rip ^ rip >> 12) % kJumpTargets; }
+
+struct CodeFrame {
+  /// Steps that may still be done before the code must leave. A block takes all of its own at its entry.
+  int64_t left = 0;
+  /// The guest's status flags while code runs, when they are not in the host's: OF (0 or 1) in the lower byte, the others in
+  /// the upper byte as LAHF has them. RFLAGS keeps everything else.
+  uint16_t flags = 0;
+  /// SSE instructions fault (CR0, CR4); changes only between two runs of translated code.
+  uint8_t sse_blocked = 0;
+  const uint32_t* generations = nullptr;  ///< CodePages': by page of the backing
+  const JumpTarget* jumps = nullptr;      ///< the jump cache of the present mode
+  const uint8_t* next_code = nullptr;     ///< of an indirect call, while its return address is pushed
+};
+
+}  // namespace dejavm::soft

@@ -1,0 +1,53 @@
+// Where translated code finds the parts of Core: displacements from kState.
+#pragma once
+
+#include "engine/soft/core.h"
+#include "engine/soft/translate/emitter.h"
+
+namespace dejavm::soft {
+
+/// Code of different modes is different: which translations it uses, and how wide addresses and the stack are.
+struct TranslationMode {
+  bool user = false;
+  bool wide = true;  ///< 64-bit code; else 32-bit code in flat segments
+
+  static constexpr unsigned kCount = 4;
+  unsigned number() const { return (user ? 1u : 0u) + (wide ? 0u : 2u); }
+  bool operator==(const TranslationMode&) const = default;
+};
+
+/// Borrows the Core, which must not move.
+class StateFields {
+ public:
+  explicit StateFields(Core& core) : core_(core) {}
+
+  uint8_t* state() const { return reinterpret_cast<uint8_t*>(&core_.cpu) + kStateBias; }
+  Field of(const void* member) const {
+    auto distance = static_cast<const uint8_t*>(member) - state();
+    CHECK(distance == static_cast<int32_t>(distance));
+    return {static_cast<int32_t>(distance)};
+  }
+
+  Field general(unsigned guest) const { return of(&core_.cpu.gpr[guest]); }
+  Field vector(unsigned number) const { return of(&core_.cpu.fpu.xmm[number]); }
+  Field rip() const { return of(&core_.cpu.rip); }
+  Field segment_base(unsigned segment) const { return of(&core_.cpu.segment[segment].base); }
+  Field left() const { return of(&core_.frame.left); }
+  Field flags() const { return of(&core_.frame.flags); }
+  Field sse_blocked() const { return of(&core_.frame.sse_blocked); }
+  Field generations() const { return of(&core_.frame.generations); }
+  Field jumps() const { return of(&core_.frame.jumps); }
+  Field next_code() const { return of(&core_.frame.next_code); }
+  /// Of the entry for a page; linear 0: of the first entry.
+  Field tag(TranslationMode mode, Reach reach, uint64_t linear) const { return of(&entry(mode, reach, linear).tag); }
+  Field addend(TranslationMode mode, Reach reach, uint64_t linear) const { return of(&entry(mode, reach, linear).addend); }
+
+ private:
+  const TlbEntry& entry(TranslationMode mode, Reach reach, uint64_t linear) const {
+    return core_.memory.tlb().entry(mode.user, reach, linear);
+  }
+
+  Core& core_;
+};
+
+}  // namespace dejavm::soft

@@ -1,0 +1,89 @@
+// The host code that is not of a block: in, out, and the call of the slow path.
+#include <bit>
+
+#include "engine/soft/translate/translator.h"
+
+namespace dejavm::soft {
+namespace {
+
+// What the System V ABI wants kept.
+constexpr Host kKept[] = {Host::rbx, Host::rbp, Host::r12, Host::r13, Host::r14, Host::r15};
+constexpr unsigned kAlignment = 8;  // of the stack: six pushes and a return address
+
+void push(Emitter& out, Host reg) {
+  if (encoding(reg) >= 8) out.byte(0x41);
+  out.byte(0x50 | (encoding(reg) & 7));
+}
+void pop(Emitter& out, Host reg) {
+  if (encoding(reg) >= 8) out.byte(0x41);
+  out.byte(0x58 | (encoding(reg) & 7));
+}
+void add_to_stack_pointer(Emitter& out, unsigned bytes) { out.bytes({0x48, 0x83, 0xc4, bytes}); }
+void take_from_stack_pointer(Emitter& out, unsigned bytes) { out.bytes({0x48, 0x83, 0xec, bytes}); }
+
+void load_registers(Emitter& out, const StateFields& fields) {
+  for (unsigned guest = 0; guest < 16; ++guest) {
+    if (auto home = home_of(guest)) out.load(*home, fields.general(guest));
+  }
+}
+void store_registers(Emitter& out, const StateFields& fields) {
+  for (unsigned guest = 0; guest < 16; ++guest) {
+    if (auto home = home_of(guest)) out.store(fields.general(guest), *home);
+  }
+}
+
+/// Back to C++; EAX is the result.
+void return_to_caller(Emitter& out) {
+  add_to_stack_pointer(out, kAlignment);
+  for (auto reg = std::rbegin(kKept); reg != std::rend(kKept); ++reg) pop(out, *reg);
+  out.byte(0xc3);
+}
+
+}  // namespace
+
+/// uint32_t enter(code, state)
+void Translator::emit_enter() {
+  for (Host reg : kKept) push(out_, reg);
+  take_from_stack_pointer(out_, kAlignment);
+  out_.move(kState, Host::rsi);
+  out_.move(kScratch, Host::rdi);
+  load_registers(out_, fields_);
+  out_.bytes({0x41, 0xff, 0xe3});  // jmp scratch
+}
+
+void Translator::emit_leave() {
+  store_registers(out_, fields_);
+  out_.bytes({0x44, 0x89, 0xd8});  // mov eax, scratch
+  return_to_caller(out_);
+}
+
+void Translator::emit_slow() {
+  take_from_stack_pointer(out_, kAlignment);
+  store_registers(out_, fields_);
+  out_.constant(Host::rdi, reinterpret_cast<uint64_t>(this));
+  out_.bytes({0x44, 0x89, 0xde});  // mov esi, scratch
+  out_.constant(Host::rax, std::bit_cast<uint64_t>(&Translator::run_slowly));
+  out_.bytes({0xff, 0xd0});  // call rax
+  out_.bytes({0x85, 0xc0});  // test eax, eax
+  CodeOffset stop = out_.jump_if(Condition::not_equal);
+  load_registers(out_, fields_);
+  BlockTranslator::restore_flags_from(out_, fields_.flags());
+  out_.bytes({0x48, 0x8d, 0x64, 0x24, kAlignment});  // lea rsp, [rsp + 8]: keeps the flags
+  out_.byte(0xc3);
+  out_.bind_here(stop);
+  out_.bytes({0x31, 0xc0});                    // xor eax, eax
+  add_to_stack_pointer(out_, kAlignment + 8);  // and the return address into the block
+  return_to_caller(out_);
+}
+
+void Translator::emit_stubs() {
+  out_.move_to(0);
+  enter_ = std::bit_cast<Enter>(out_.address(out_.here()));
+  emit_enter();
+  shared_.leave = out_.here();
+  emit_leave();
+  shared_.slow = out_.here();
+  emit_slow();
+}
+
+}  // namespace dejavm::soft

@@ -1,0 +1,137 @@
+// x87 instructions by stub. The host's x87 runs them with the guest's own control word, exceptions unmasked or not: an
+// unmasked one shows in the saved status word, and the stub never lets the host wait for it. So what is written, wrapped or
+// left alone is what the hardware does.
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "engine/soft/fault.h"
+#include "engine/soft/flags.h"
+#include "engine/soft/native_ops.h"
+#include "engine/soft/operands.h"
+
+namespace dejavm::soft {
+namespace {
+
+// FXSAVE's layout (AMD64 APM volume 2, section 11.4.4).
+constexpr size_t kFcwAt = 0, kFswAt = 2, kFtwAt = 4, kMxcsrAt = 24, kStackAt = 32;
+constexpr uint16_t kPrecision = 1 << 5, kStackFault = 1 << 6;
+constexpr uint16_t kSignals = kX87Exceptions | kStackFault;
+
+template <typename T>
+void put(NativeFrame& frame, size_t at, T value) {
+  std::memcpy(frame.image + at, &value, sizeof value);
+}
+template <typename T>
+T get(const NativeFrame& frame, size_t at) {
+  T value;
+  std::memcpy(&value, frame.image + at, sizeof value);
+  return value;
+}
+
+/// The guest's x87 for the stub; its sticky flags are left out, so that those of this instruction can be told.
+void fill_image(const vm::Fpu& fpu, bool ignores_exceptions, NativeFrame& frame) {
+  std::memset(frame.image, 0, kStackAt);
+  put<uint16_t>(frame, kFcwAt, ignores_exceptions ? fpu.fcw | kX87Exceptions : fpu.fcw);
+  put<uint16_t>(frame, kFswAt, fpu.fsw & ~(kSignals | kFswErrorSummary | kFswBusy));
+  put<uint8_t>(frame, kFtwAt, fpu.ftw);
+  put<uint32_t>(frame, kMxcsrAt, _mm_getcsr());
+  std::memcpy(frame.image + kStackAt, fpu.st.data(), sizeof fpu.st);
+  std::memset(frame.image + kStackAt + sizeof fpu.st, 0, sizeof frame.image - kStackAt - sizeof fpu.st);
+}
+
+/// Pointers to the instruction are kept while it has an exception pending, as FXSAVE on AMD shows them.
+void set_pointers(Core& core, const Instruction& insn) {
+  vm::Fpu& fpu = core.cpu.fpu;
+  bool pending = (fpu.fsw & kFswErrorSummary) != 0;
+  fpu.last_ip = pending ? core.cpu.rip : 0;
+  fpu.last_dp = pending && insn.has_memory ? effective_offset(core, insn) : 0;
+  fpu.last_opcode = pending ? static_cast<uint16_t>(insn.immediate) : uint16_t{0};
+}
+
+void take_image(vm::Fpu& fpu, const NativeFrame& frame) {
+  uint16_t kept = fpu.fsw & kSignals;
+  fpu.fsw = static_cast<uint16_t>(get<uint16_t>(frame, kFswAt) | kept);
+  summarize_exceptions(fpu);
+  fpu.ftw = get<uint8_t>(frame, kFtwAt);
+  std::memcpy(fpu.st.data(), frame.image + kStackAt, sizeof fpu.st);
+  for (auto& reg : fpu.st) std::fill(reg.begin() + 10, reg.end(), uint8_t{0});
+}
+
+void run_x87(Core& core, const Instruction& insn) {
+  require_x87(core);
+  vm::Fpu& fpu = core.cpu.fpu;
+  NativeFrame frame;
+  uint64_t address = 0;
+  bool stores = insn.has_memory && insn.memory_is_destination;
+  if (insn.has_memory) {
+    address = effective_address(core, insn, insn.memory_size, stores);
+    if (stores) {
+      core.memory.probe_write(address, insn.memory_size);
+    } else {
+      core.memory.read_bytes(address, frame.memory, insn.memory_size);
+    }
+  }
+  bool ignores_exceptions = (fpu.fsw & kFswErrorSummary) != 0;  // only with CR0.NE = 0, see require_x87()
+  fill_image(fpu, ignores_exceptions, frame);
+  frame.flags = core.cpu.rflags & kStatusFlags;
+  insn.native(&frame);
+  uint16_t unmasked = static_cast<uint16_t>(get<uint16_t>(frame, kFswAt) & ~fpu.fcw & kX87Exceptions);
+  bool has_result = ignores_exceptions || (unmasked & ~kPrecision) == 0;
+  if (stores && has_result) core.memory.write_bytes(address, frame.memory, insn.memory_size);
+  take_image(fpu, frame);
+  set_pointers(core, insn);
+  if ((insn.selector & kWritesFlags) != 0) {
+    core.cpu.rflags = (core.cpu.rflags & ~kStatusFlags) | (frame.flags & kStatusFlags);
+  }
+}
+
+#define M(name) ZYDIS_MNEMONIC_##name
+constexpr ZydisMnemonic kArithmetic[] = {
+    M(FABS),    M(FADD),   M(FADDP),  M(FBLD),    M(FBSTP),  M(FCHS),    M(FCOM),    M(FCOMP), M(FCOMPP), M(FDECSTP),
+    M(FDIV),    M(FDIVP),  M(FDIVR),  M(FDIVRP),  M(FFREE),  M(FFREEP),  M(FIADD),   M(FICOM), M(FICOMP), M(FIDIV),
+    M(FIDIVR),  M(FILD),   M(FIMUL),  M(FINCSTP), M(FIST),   M(FISTP),   M(FISTTP),  M(FISUB), M(FISUBR), M(FLD),
+    M(FLD1),    M(FLDL2E), M(FLDL2T), M(FLDLG2),  M(FLDLN2), M(FLDPI),   M(FLDZ),    M(FMUL),  M(FMULP),  M(FNOP),
+    M(FRNDINT), M(FSCALE), M(FSQRT),  M(FST),     M(FSTP),   M(FSTPNCE), M(FSUB),    M(FSUBP), M(FSUBR),  M(FSUBRP),
+    M(FTST),    M(FUCOM),  M(FUCOMP), M(FUCOMPP), M(FXAM),   M(FXCH),    M(FXTRACT), M(FPREM), M(FPREM1)};
+// Their results are the host's: CPUs differ in the last bit (docs/determinism.md).
+constexpr ZydisMnemonic kTranscendental[] = {M(F2XM1), M(FCOS),    M(FPATAN), M(FPTAN),
+                                             M(FSIN),  M(FSINCOS), M(FYL2X),  M(FYL2XP1)};
+constexpr ZydisMnemonic kConditional[] = {M(FCMOVB),  M(FCMOVE),  M(FCMOVBE),  M(FCMOVU),
+                                          M(FCMOVNB), M(FCMOVNE), M(FCMOVNBE), M(FCMOVNU)};
+constexpr ZydisMnemonic kCompare[] = {M(FCOMI), M(FCOMIP), M(FUCOMI), M(FUCOMIP)};
+#undef M
+
+template <size_t N>
+bool contains(const ZydisMnemonic (&list)[N], ZydisMnemonic mnemonic) {
+  return std::ranges::find(list, mnemonic) != std::end(list);
+}
+
+std::optional<uint16_t> x87_use(ZydisMnemonic mnemonic) {
+  if (contains(kArithmetic, mnemonic) || contains(kTranscendental, mnemonic)) return uint16_t{0};
+  if (contains(kConditional, mnemonic)) return uint16_t{kReadsFlags};
+  if (contains(kCompare, mnemonic)) return uint16_t{kWritesFlags};
+  return std::nullopt;
+}
+
+}  // namespace
+
+void summarize_exceptions(vm::Fpu& fpu) {
+  constexpr uint16_t kSummary = kFswErrorSummary | kFswBusy;
+  bool pending = (fpu.fsw & ~fpu.fcw & kX87Exceptions) != 0;
+  fpu.fsw = static_cast<uint16_t>(pending ? fpu.fsw | kSummary : fpu.fsw & ~kSummary);
+}
+
+bool bind_x87(const Decoded& decoded, NativeArena& arena, Instruction& insn) {
+  std::optional<uint16_t> use = x87_use(decoded.insn.mnemonic);
+  if (!use || (insn.has_memory && (insn.memory_size == 0 || insn.memory_size > 10))) return false;
+  insn.native = make_x87_stub(decoded, *use, arena);
+  if (insn.native == nullptr) return false;
+  insn.selector = *use;
+  insn.immediate = static_cast<uint64_t>((decoded.insn.opcode & 7) << 8 | decoded.bytes[decoded.insn.raw.modrm.offset]);
+  insn.run = run_x87;
+  return true;
+}
+
+}  // namespace dejavm::soft

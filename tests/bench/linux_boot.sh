@@ -1,0 +1,111 @@
+#!/bin/bash
+# Debian's kernel from its start to its reboot: `dejavm run`, `record` and `replay` with -accel soft, beside QEMU's TCG plain,
+# recording (-icount rr=record) and replaying (rr=replay), with the same kernel, RAM disk and command line. All six run once a
+# round, so that a machine that gets slower or faster meanwhile does so for all. Prints medians, ratios and where the time
+# goes.
+#
+#   linux_boot.sh DEJAVM LAB_DIR [ROUNDS]
+#
+# LAB_DIR is filled by tests/lab/debian_kernel.sh. Exit status: 0 within the targets; 1 above them, or a run failed; 77 QEMU or
+# the kernel is absent.
+set -uo pipefail
+export LC_ALL=C
+
+dejavm=$1 lab=$2 rounds=${3:-3}
+record_target=1.0 replay_target=0.3
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+skip() { echo "skipped: $1"; exit 77; }
+command -v qemu-system-x86_64 > /dev/null || skip "qemu-system-x86_64 is absent (apt-get install qemu-system-x86)"
+"$here/../lab/debian_kernel.sh" "$lab" > "$work/lab" 2>&1
+case $? in
+  0) ;;
+  77) skip "the kernel is absent, and $(grep -o 'apt cannot fetch.*' "$work/lab")" ;;
+  *) cat "$work/lab"; exit 1 ;;
+esac
+{ read -r kernel; read -r initrd; } < "$work/lab"
+
+vm=(-m 128M -no-reboot -kernel "$kernel" -initrd "$initrd" -append "$(cat "$lab/cmdline")")
+qemu=(qemu-system-x86_64 -accel tcg -machine pc -nodefaults -display none -monitor none -net none "${vm[@]}")
+names=(plain rr_record rr_replay run record replay)
+
+plain() { "${qemu[@]}" -serial "file:$work/console"; }
+rr_record() { "${qemu[@]}" -serial "file:$work/console" -icount "shift=auto,rr=record,rrfile=$work/rr"; }
+rr_replay() { "${qemu[@]}" -serial "file:$work/console" -icount "shift=auto,rr=replay,rrfile=$work/rr"; }
+run() { "$dejavm" run -accel soft "${vm[@]}" -serial "file:$work/console" -debugcon null; }
+record() { "$dejavm" record -accel soft -o "$work/boot.dvt" "${vm[@]}" -serial "file:$work/console" -debugcon null; }
+replay() { "$dejavm" replay -accel soft "$work/boot.dvt"; }
+
+# timed NAME: runs it, and adds "wall CPU" (user and system, all threads) to its list; a failure ends the benchmark.
+timed() {
+  local wall user system TIMEFORMAT='%3R %3U %3S'
+  : > "$work/console"
+  if ! { time "$1" < /dev/null > "$work/out" 2> "$work/err"; } 2> "$work/time"; then
+    echo "linux_boot: $1 failed:"
+    tail -n 5 "$work/err"
+    exit 1
+  fi
+  if [ "$1" != replay ] && ! grep -q '^lab-init: done' "$work/console"; then
+    echo "linux_boot: the guest of $1 did not get to the end of /init:"
+    tail -n 5 "$work/console"
+    exit 1
+  fi
+  read -r wall user system < "$work/time"
+  awk "BEGIN { print $wall, $user + $system }" >> "$work/times-$1"
+}
+
+# median NAME COLUMN: 1 is wall, 2 CPU seconds.
+median() {
+  cut -d ' ' -f "$2" "$work/times-$1" | sort -g |
+    awk '{ v[NR] = $1 } END { printf "%.2f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
+}
+
+ratio() { awk "BEGIN { printf \"%.2f\", $(median "$1" "$3") / $(median "$2" "$3") }"; }
+
+# hot NAME: the parts of the process that its time goes to, if perf can tell.
+hot() {
+  command -v perf > /dev/null || { echo "  (perf is absent)"; return; }
+  perf record -q -F 997 -o "$work/perf" -- "${@:2}" > "$work/out" 2> "$work/err" < /dev/null ||
+    { echo "  (perf does not work here)"; return; }
+  echo "  $1, by object:"
+  perf report -i "$work/perf" --stdio --sort dso --percent-limit 2 2> /dev/null | awk '/^ +[0-9]/ { print "    " $1, $2 }' |
+    sed 's/memfd:dejavm-code/translated guest code/'
+  echo "  $1, by function of dejavm and the kernel:"
+  perf report -i "$work/perf" --stdio --sort sym --percent-limit 0.8 2> /dev/null | grep -E '^ +[0-9]' |
+    grep -v '0x0000' | sed -E 's/<.*//; s/^ +/    /' | head -n 12
+}
+
+echo "load at the start: $(cut -d ' ' -f 1-3 /proc/loadavg), $(nproc) CPUs; $("${qemu[0]}" --version | head -n 1)"
+for ((round = 1; round <= rounds; round++)); do
+  for name in "${names[@]}"; do timed "$name"; done
+  echo "  round $round: $(for name in "${names[@]}"; do printf '%s %s   ' "$name" "$(tail -n 1 "$work/times-$name" | cut -d ' ' -f 1)"; done)"
+done
+
+printf '\n%-36s %10s %10s\n' "medians of $rounds" "wall s" "CPU s"
+row() { printf '%-36s %10s %10s\n' "$1" "$(median "$2" 1)" "$(median "$2" 2)"; }
+row "qemu, tcg" plain
+row "qemu, tcg, rr=record" rr_record
+row "qemu, tcg, rr=replay" rr_replay
+row "dejavm run -accel soft" run
+row "dejavm record -accel soft" record
+row "dejavm replay -accel soft" replay
+printf '\n%-36s %10s %10s\n' "ratios" "wall" "CPU"
+compare() { printf '%-36s %10s %10s   %s\n' "$1" "$(ratio "$2" "$3" 1)" "$(ratio "$2" "$3" 2)" "$4"; }
+compare "dejavm record : qemu rr=record" record rr_record "target: at most $record_target"
+compare "dejavm replay : qemu rr=replay" replay rr_replay "target: at most $replay_target"
+compare "dejavm record : qemu" record plain ""
+compare "dejavm run : qemu" run plain ""
+compare "dejavm record : dejavm run" record run ""
+printf '%-36s %10d %10d bytes\n\n' "trace : rrfile" "$(stat -c %s "$work/boot.dvt")" "$(stat -c %s "$work/rr")"
+
+echo "where the time goes"
+hot record "$dejavm" record -accel soft -o "$work/boot.dvt" "${vm[@]}" -serial null -debugcon null
+hot replay "$dejavm" replay -accel soft "$work/boot.dvt"
+
+# CPU seconds are judged: on a machine that does other things, too, the wall says more about those.
+if ! awk "BEGIN { exit !($(ratio record rr_record 2) <= $record_target && $(ratio replay rr_replay 2) <= $replay_target) }"; then
+  echo "linux_boot: above the target"
+  exit 1
+fi

@@ -1,0 +1,188 @@
+#include "guests.h"
+
+#include <cstring>
+
+#include "base/check.h"
+#include "engine/kvm/kvm_model.h"
+#include "engine/kvm/kvm_vcpu.h"
+#include "engine/soft/soft_vcpu.h"
+
+namespace dejavm::differential {
+namespace {
+
+constexpr size_t kManyAccesses = 64;     // of one run: beyond any that is not a REP over devices
+constexpr uint64_t kManySteps = 300000;  // beyond a REP over all of RAM
+
+uint64_t device_answer(const vm::Access& access) { return access.addr * 0x9e3779b97f4a7c15 ^ 0x5851f42d4c957f2d; }
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+const char* name(Engine engine) {
+  switch (engine) {
+    case Engine::kvm:
+      return "kvm";
+    case Engine::interpreter:
+      return "interpreter";
+    case Engine::translator:
+      return "translator";
+  }
+  return "";
+}
+
+Result<Guests::Side> Guests::make_side() {
+  TRY_ASSIGN(vm::GuestMemory memory, vm::GuestMemory::create(kRamSize, 0));
+  TRY(memory.set_map({{.base = {0}, .size = kRamSize, .offset = 0, .writable = true}}));
+  return Side{std::move(memory), nullptr};
+}
+
+Guests::Guests(std::unique_ptr<kvm::KvmHost> host, vm::CpuModel model, std::vector<Side> sides)
+    : host_(std::move(host)), model_(std::move(model)), sides_(std::move(sides)) {}
+
+Result<std::unique_ptr<Guests>> Guests::create() {
+  TRY_ASSIGN(auto host, kvm::KvmHost::open());
+  TRY_ASSIGN(vm::CpuModel model, kvm::effective_model(host->system(), vm::dejavm64_v1()));
+  std::vector<Side> sides;
+  for (Engine engine : {Engine::kvm, Engine::interpreter, Engine::translator}) {
+    TRY_ASSIGN(Side side, make_side());
+    CHECK(sides.size() == static_cast<size_t>(engine));
+    sides.push_back(std::move(side));
+  }
+  auto guests = std::unique_ptr<Guests>(new Guests(std::move(host), std::move(model), std::move(sides)));
+  for (Engine engine : kSoftEngines) {
+    auto how = engine == Engine::translator ? soft::Execution::translate : soft::Execution::interpret;
+    Side& side = guests->side(engine);
+    TRY_ASSIGN(side.vcpu, soft::create_vcpu(side.memory, guests->model_, how));
+  }
+  TRY(guests->make_kvm_vcpu());
+  return guests;
+}
+
+Status Guests::make_kvm_vcpu() {
+  watchdog_.reset();
+  Side& kvm = side(Engine::kvm);
+  kvm.vcpu.reset();
+  TRY_ASSIGN(kvm.vcpu, kvm::create_vcpu(*host_, kvm.memory, model_));
+  watchdog_ = std::make_unique<Watchdog>(*kvm.vcpu);
+  return {};
+}
+
+void Guests::enter(Mode mode) { image_ = make_image(mode); }
+
+void Guests::reset() {
+  for (Side& side : sides_) {
+    for (uint64_t at = 0; at < kRamSize; at += vm::kPageSize) {
+      const uint8_t* page = image_.ram.data() + at;
+      if (std::memcmp(side.memory.host(at), page, vm::kPageSize) == 0) continue;
+      CHECK(side.memory.write({at}, {page, vm::kPageSize}, vm::Writer::loader).has_value());
+    }
+  }
+}
+
+void Guests::write(uint64_t gpa, ByteSpan bytes) {
+  for (Side& side : sides_) CHECK(side.memory.write({gpa}, bytes, vm::Writer::loader).has_value());
+}
+
+std::optional<uint64_t> Guests::first_difference(Engine engine) const {
+  const uint8_t *a = ram(Engine::kvm), *b = ram(engine);
+  if (std::memcmp(a, b, kRamSize) == 0) return std::nullopt;
+  uint64_t at = 0;
+  while (a[at] == b[at]) ++at;
+  return at;
+}
+
+/// Whether the exit was a request, which now has its answer.
+bool Guests::answer(Side& side, const vm::Exit& exit) {
+  if (const auto* access = std::get_if<vm::DeviceAccess>(&exit)) {
+    if (!access->access.is_write()) side.vcpu->reply(device_answer(access->access));
+    return true;
+  }
+  if (!std::holds_alternative<vm::MsrAccess>(exit)) return false;
+  side.vcpu->reply_fault();
+  return true;
+}
+
+/// Read from the frame, if a handler's HLT ended the run.
+std::optional<Fault> Guests::fault(const Side& side, const vm::CpuState& state) const {
+  uint64_t halt = state.linear_rip() - 1;
+  if (halt < kHandlers || halt >= kHandlers + kVectors * kHandlerSize || (halt - kHandlers) % kHandlerSize != 0) {
+    return std::nullopt;
+  }
+  auto vector = static_cast<uint8_t>((halt - kHandlers) / kHandlerSize);
+  constexpr uint32_t kWithErrorCode = 1u << 8 | 0x1fu << 10 | 1u << 17;
+  bool real = image_.mode == Mode::real16;
+  size_t width = code_bits(image_.mode) / 8;
+  uint64_t at = real ? state.segment[vm::ss].base + static_cast<uint16_t>(state.gpr[vm::rsp]) : state.gpr[vm::rsp];
+  if (!real && (kWithErrorCode >> vector & 1) != 0) at += width;
+  Fault found{vector, 0};
+  if (at > kRamSize - width) return found;
+  std::memcpy(&found.address, side.memory.host(at), width);
+  if (real) found.address += kCode;
+  return found;
+}
+
+/// Until HLT or what ends a guest.
+Outcome Guests::run(Side& side, const vm::CpuState& state) {
+  Outcome outcome;
+  if (auto set = side.vcpu->set_state(state); !set) {
+    outcome.error = set.error().what;
+    return outcome;
+  }
+  uint64_t steps = side.vcpu->steps();
+  for (;;) {
+    auto exit = side.vcpu->run(vm::RunMode::free);
+    if (!exit) {
+      outcome.error = first_line(exit.error().what);
+      break;
+    }
+    if (answer(side, *exit)) {
+      if (const auto* access = std::get_if<vm::DeviceAccess>(&*exit)) outcome.accesses.push_back(access->access);
+      if (outcome.accesses.size() < kManyAccesses) continue;
+      outcome.kind = Outcome::Kind::endless;
+      return outcome;
+    }
+    outcome.kind = std::holds_alternative<vm::Halted>(*exit)          ? Outcome::Kind::halted
+                   : std::holds_alternative<vm::Shutdown>(*exit)      ? Outcome::Kind::shutdown
+                   : std::holds_alternative<vm::BreakpointHit>(*exit) ? Outcome::Kind::stopped
+                                                                      : Outcome::Kind::endless;
+    break;
+  }
+  outcome.steps = side.vcpu->steps() - steps;
+  if (auto now = side.vcpu->state()) outcome.state = *now;
+  if (outcome.kind == Outcome::Kind::halted) outcome.fault = fault(side, outcome.state);
+  return outcome;
+}
+
+Result<Outcome> Guests::run_kvm(const vm::CpuState& state) {
+  watchdog_->begin();
+  Outcome outcome = run(side(Engine::kvm), state);
+  watchdog_->end();
+  if (outcome.kind == Outcome::Kind::endless) TRY(make_kvm_vcpu());  // it may stand in the middle of an access
+  if (outcome.kind == Outcome::Kind::failed) outcome.kind = Outcome::Kind::stopped;  // by kvm.ko's emulator
+  return outcome;
+}
+
+Outcome Guests::run_soft(Engine engine, const vm::CpuState& state, std::optional<uint64_t> stop) {
+  Side& side = this->side(engine);
+  vm::GuestVirt at{stop.value_or(0)};
+  CHECK(side.vcpu->set_breakpoints({&at, stop ? size_t{1} : size_t{0}}).has_value());
+  side.vcpu->set_step_limit(side.vcpu->steps() + kManySteps);
+  return run(side, state);
+}
+
+std::vector<Guests::Place> Guests::trace(const vm::CpuState& state, size_t limit) {
+  std::vector<Place> places;
+  Side& side = this->side(Engine::interpreter);
+  if (!side.vcpu->set_state(state)) return places;
+  while (places.size() < limit) {
+    uint64_t rip = side.vcpu->quick_registers().linear_rip();
+    places.push_back({rip, rip < kRamSize ? *side.memory.host(rip) : uint8_t{0}});
+    auto exit = side.vcpu->run(vm::RunMode::step);
+    while (exit && answer(side, *exit)) exit = side.vcpu->run(vm::RunMode::step);
+    if (!exit || !std::holds_alternative<vm::Stepped>(*exit)) break;
+  }
+  return places;
+}
+
+}  // namespace dejavm::differential

@@ -1,0 +1,272 @@
+#include "known_differences.h"
+
+#include <algorithm>
+
+namespace dejavm::differential {
+namespace {
+
+constexpr uint8_t kInvalidOpcode = 6, kStackFault = 12, kGeneralProtection = 13, kPageFault = 14;
+
+/// What a comparison looks at.
+struct Difference {
+  const RandomInstruction& random;
+  Mode mode;
+  const Outcome& kvm;
+  const Outcome& soft;
+  uint64_t start;  ///< the instruction's address
+};
+
+struct Known {
+  const char* reason;
+  bool (*concerns)(const RandomInstruction& random, Mode mode);  ///< which instructions
+  bool (*explains)(const Difference& found);                     ///< what differs
+};
+
+bool is_emulated(Mode mode) { return mode != Mode::user64; }
+
+bool only_flags_differ(const Difference& found) {
+  vm::CpuState soft = found.soft.state;
+  soft.rflags = found.kvm.state.rflags;
+  return soft == found.kvm.state && found.kvm.accesses == found.soft.accesses;
+}
+
+bool faults_with(const Outcome& outcome, uint8_t vector) { return outcome.fault && outcome.fault->vector == vector; }
+
+bool moves_segment_with_rex_r(const RandomInstruction& random) {
+  return random.insn.mnemonic == ZYDIS_MNEMONIC_MOV && random.has_register(ZYDIS_REGCLASS_SEGMENT) &&
+         random.insn.raw.rex.R != 0;
+}
+
+bool is_fxsave(const RandomInstruction& random) {
+  return random.insn.meta.isa_set == ZYDIS_ISA_SET_FXSAVE || random.insn.meta.isa_set == ZYDIS_ISA_SET_FXSAVE64;
+}
+
+bool is_cmps(const RandomInstruction& random) {
+  switch (random.insn.mnemonic) {
+    case ZYDIS_MNEMONIC_CMPSB:
+    case ZYDIS_MNEMONIC_CMPSW:
+    case ZYDIS_MNEMONIC_CMPSD:
+    case ZYDIS_MNEMONIC_CMPSQ:
+      return random.insn.meta.category == ZYDIS_CATEGORY_STRINGOP;
+    default:
+      return false;
+  }
+}
+
+bool is_masked_move(const RandomInstruction& random) {
+  return random.insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ || random.insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU;
+}
+
+bool is_x87_store(const RandomInstruction& random) {
+  return random.insn.mnemonic == ZYDIS_MNEMONIC_FNSAVE || random.insn.mnemonic == ZYDIS_MNEMONIC_FNSTENV ||
+         is_fxsave(random);
+}
+
+bool any(const Difference&) { return true; }
+
+constexpr Known kKnown[] = {
+    {"kvm.ko's emulator has its own flags for AAD, AAM, DAA, DAS; soft has AMD's (user mode has no such instruction)",
+     [](const RandomInstruction& random, Mode mode) {
+       switch (random.insn.mnemonic) {
+         case ZYDIS_MNEMONIC_AAD:
+         case ZYDIS_MNEMONIC_AAM:
+         case ZYDIS_MNEMONIC_DAA:
+         case ZYDIS_MNEMONIC_DAS:
+           return is_emulated(mode);
+         default:
+           return false;
+       }
+     },
+     only_flags_differ},
+    {"kvm.ko's emulator pushes the stack's size in ENTER with 0x66",
+     [](const RandomInstruction& random, Mode mode) {
+       return random.insn.mnemonic == ZYDIS_MNEMONIC_ENTER && random.has_prefix(0x66) && is_emulated(mode);
+     },
+     any},
+    {"kvm.ko's emulator raises #UD for MOV of a segment register with REX.R, which AMD's processors ignore",
+     [](const RandomInstruction& random, Mode mode) { return mode == Mode::long64 && moves_segment_with_rex_r(random); },
+     [](const Difference& found) { return faults_with(found.kvm, kInvalidOpcode); }},
+    {"kvm.ko's emulator clears the upper half of the 32-bit accumulator or register of a CMPXCHG that does not write it",
+     [](const RandomInstruction& random, Mode mode) {
+       return random.insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG && random.insn.operand_width == 32 && mode == Mode::long64;
+     },
+     [](const Difference& found) {
+       vm::CpuState soft = found.soft.state;
+       for (unsigned i = 0; i < 16; ++i) {
+         if (static_cast<uint32_t>(soft.gpr[i]) == found.kvm.state.gpr[i]) soft.gpr[i] = found.kvm.state.gpr[i];
+       }
+       return soft == found.kvm.state && found.kvm.accesses == found.soft.accesses;
+     }},
+    {"kvm.ko's emulator ignores F2 and F3 in front of LOOPE and LOOPNE; on AMD's processors the last of them is the "
+     "condition",
+     [](const RandomInstruction& random, Mode mode) {
+       bool loops = random.insn.mnemonic == ZYDIS_MNEMONIC_LOOPE || random.insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE;
+       return loops && (random.has_prefix(0xf2) || random.has_prefix(0xf3)) && is_emulated(mode);
+     },
+     [](const Difference& found) {
+       vm::CpuState soft = found.soft.state;
+       soft.rip = found.kvm.state.rip;
+       return soft == found.kvm.state;
+     }},
+    {"kvm.ko's emulator loses the flags of the iterations before the one of a repeated string instruction that faults",
+     [](const RandomInstruction& random, Mode mode) {
+       bool repeats = random.has_prefix(0xf2) || random.has_prefix(0xf3);
+       return is_emulated(mode) && repeats && random.insn.meta.category == ZYDIS_CATEGORY_STRINGOP;
+     },
+     [](const Difference& found) { return found.kvm.fault.has_value() && only_flags_differ(found); }},
+    {"kvm.ko's emulator stores a segment register with the operand's size; processors store 2 bytes",
+     [](const RandomInstruction& random, Mode mode) {
+       return random.insn.mnemonic == ZYDIS_MNEMONIC_MOV && random.has_register(ZYDIS_REGCLASS_SEGMENT) &&
+              random.accesses_memory() && random.insn.operand_width > 16 && is_emulated(mode);
+     },
+     [](const Difference& found) { return found.kvm.state == found.soft.state; }},
+    {"kvm.ko's emulator does FXSAVE and FXRSTOR at any address (this host's KVM gives it the #GP of user code)",
+     [](const RandomInstruction& random, Mode mode) { return has_paging(mode) && is_fxsave(random); },
+     [](const Difference& found) {
+       return faults_with(found.soft, kGeneralProtection) && found.soft.fault->address == found.start;
+     }},
+    {"FXSAVE shows the MXCSR_MASK of the host (with AMD's bit 17), soft that of its model",
+     [](const RandomInstruction& random, Mode) { return is_fxsave(random); },
+     [](const Difference& found) {
+       return found.kvm.state == found.soft.state && found.kvm.accesses == found.soft.accesses;
+     }},
+    {"kvm.ko's emulator does not cut the address of FXSAVE and FXRSTOR to 32 bits",
+     [](const RandomInstruction& random, Mode mode) {
+       return mode == Mode::long64 && is_fxsave(random) && random.has_prefix(0x67);
+     },
+     [](const Difference& found) {
+       return faults_with(found.kvm, kPageFault) && faults_with(found.soft, kPageFault) &&
+              static_cast<uint32_t>(found.kvm.state.cr2) == found.soft.state.cr2;
+     }},
+    {"kvm.ko's emulator enters MMX mode for a store of an MMX register that then faults",
+     [](const RandomInstruction& random, Mode mode) {
+       return has_paging(mode) && random.has_register(ZYDIS_REGCLASS_MMX) && random.accesses_memory();
+     },
+     [](const Difference& found) {
+       vm::CpuState soft = found.soft.state;
+       soft.fpu = found.kvm.state.fpu;
+       return found.kvm.fault && found.kvm.state.fpu.ftw == 0xff && soft == found.kvm.state;
+     }},
+    {"kvm.ko's emulator reads the pointer of LDS, LES, LSS, LFS, LGS from a device at once, soft in two accesses",
+     [](const RandomInstruction& random, Mode mode) {
+       return random.insn.meta.category == ZYDIS_CATEGORY_SEGOP && is_emulated(mode);
+     },
+     [](const Difference& found) { return !found.kvm.accesses.empty(); }},
+    {"kvm.ko's emulator reads a device for CLFLUSH",
+     [](const RandomInstruction& random, Mode mode) {
+       return random.insn.mnemonic == ZYDIS_MNEMONIC_CLFLUSH && is_emulated(mode);
+     },
+     [](const Difference& found) { return found.kvm.state == found.soft.state && found.soft.accesses.empty(); }},
+    {"kvm.ko's emulator reads the operand before it sees that it may not write through CS",
+     [](const RandomInstruction& random, Mode mode) { return random.has_prefix(0x2e) && mode == Mode::flat32; },
+     [](const Difference& found) {
+       return faults_with(found.kvm, kGeneralProtection) && found.kvm.state == found.soft.state &&
+              found.soft.accesses.empty() && found.kvm.accesses.size() == 1 && !found.kvm.accesses.front().is_write();
+     }},
+};
+
+/// An instruction that ends the run, on KVM with another exception.
+struct KnownFault {
+  const char* reason;
+  bool (*concerns)(const RandomInstruction& random, Mode mode);
+  uint8_t kvm;
+  uint8_t soft;
+};
+
+constexpr KnownFault kKnownFaults[] = {
+    {"this host's KVM hands #GP of user code to kvm.ko's emulator, which raises #UD for what it does not know",
+     [](const RandomInstruction& random, Mode mode) {
+       return mode == Mode::user64 && (random.accesses_memory() || is_masked_move(random));
+     },
+     kInvalidOpcode, kGeneralProtection},
+    {"this host's KVM hands #SS of user code to kvm.ko's emulator, which raises #UD for what it does not know",
+     [](const RandomInstruction& random, Mode mode) {
+       return mode == Mode::user64 && (random.accesses_memory() || is_masked_move(random));
+     },
+     kInvalidOpcode, kStackFault},
+    {"kvm.ko's emulator obeys an ES, CS or DS override in 64-bit mode: #GP; on processors RSP and RBP are of the stack",
+     [](const RandomInstruction& random, Mode mode) {
+       bool overridden = random.has_prefix(0x26) || random.has_prefix(0x2e) || random.has_prefix(0x3e);
+       return code_bits(mode) == 64 && overridden;
+     },
+     kGeneralProtection, kStackFault},
+    {"kvm.ko's emulator takes an SS override in 64-bit mode for a stack access: #SS; on processors the prefix does nothing",
+     [](const RandomInstruction& random, Mode mode) { return code_bits(mode) == 64 && random.has_prefix(0x36); },
+     kStackFault, kGeneralProtection},
+    {"kvm.ko's emulator checks no alignment of FXSAVE and FXRSTOR before it accesses memory",
+     [](const RandomInstruction& random, Mode mode) { return has_paging(mode) && is_fxsave(random); }, kPageFault,
+     kGeneralProtection},
+};
+
+/// The same but for the exception and its frame.
+bool same_before_fault(const Outcome& kvm, const Outcome& soft) {
+  for (unsigned i = 0; i < 16; ++i) {
+    if (i != vm::rsp && kvm.state.gpr[i] != soft.state.gpr[i]) return false;
+  }
+  return kvm.fault->address == soft.fault->address && kvm.accesses == soft.accesses && kvm.state.rflags == soft.state.rflags;
+}
+
+const char* known_fault(const TestCase& test, Mode mode, const Outcome& kvm, const Outcome& soft) {
+  if (!kvm.fault || !soft.fault || !same_before_fault(kvm, soft)) return nullptr;
+  const RandomInstruction* random = test.at(soft.fault->address);
+  if (random == nullptr) return nullptr;
+  for (const KnownFault& known : kKnownFaults) {
+    if (kvm.fault->vector == known.kvm && soft.fault->vector == known.soft && known.concerns(*random, mode))
+      return known.reason;
+  }
+  bool both_page_faults = kvm.fault->vector == kPageFault && soft.fault->vector == kPageFault;
+  if (mode == Mode::user64 && is_cmps(*random))
+    return "processors look at CMPS's operand in RDI first; kvm.ko's emulator and soft at RSI's";
+  bool only_address_differs = both_page_faults && kvm.state.rip == soft.state.rip && mode == Mode::user64;
+  if (mode == Mode::user64 && both_page_faults && kvm.state == soft.state && kvm.state.cr2 >> 47 == 0x1ffff) {
+    return "this host's KVM has its own error code for what user code does to the kernel's half";
+  }
+  if (only_address_differs && is_masked_move(*random) && soft.state.cr2 - kvm.state.cr2 < 16) {
+    return "processors name the first byte of MASKMOVQ and MASKMOVDQU in CR2, soft the first that is stored";
+  }
+  if (only_address_differs && is_x87_store(*random) && kvm.state.cr2 / 0x1000 == soft.state.cr2 / 0x1000) {
+    return "processors store the parts of FNSAVE, FNSTENV, FXSAVE in an order of their own, which CR2 shows";
+  }
+  if (mode == Mode::long64 && both_page_faults && kvm.state == soft.state && kvm.state.cr2 % 0x1000 == 0) {
+    return "kvm.ko's emulator writes up to the end of a page before it sees that the next one may not be written";
+  }
+  return nullptr;
+}
+
+bool is_wild(uint64_t stack) { return stack < kData + 0x100 || stack > kData + kDataSize - 0x100; }
+
+/// Exceptions and PUSHA, POPA where the stack pointer has left RAM or its segment.
+const char* known_stack(const TestCase& test, Mode mode, const Outcome& kvm, const Outcome& soft) {
+  if (mode == Mode::user64) return nullptr;
+  bool raised = kvm.fault || soft.fault || kvm.kind == Outcome::Kind::shutdown || soft.kind == Outcome::Kind::shutdown;
+  auto stack = [](const Outcome& outcome) { return outcome.state.segment[vm::ss].base + outcome.state.gpr[vm::rsp]; };
+  bool wild = is_wild(stack(kvm)) || is_wild(stack(soft));
+  if (raised && wild)
+    return "kvm.ko delivers exceptions its own way where the stack is no RAM, wraps or has 32 bits in real mode";
+  bool all = std::ranges::any_of(test.instructions, [](const RandomInstruction& random) {
+    return random.insn.meta.category == ZYDIS_CATEGORY_PUSH || random.insn.meta.category == ZYDIS_CATEGORY_POP;
+  });
+  return wild && all && mode != Mode::long64 ? "kvm.ko's emulator gets PUSHA and POPA wrong on a device" : nullptr;
+}
+
+}  // namespace
+
+bool may_differ(const RandomInstruction& random, Mode mode) {
+  for (const Known& known : kKnown) {
+    if (known.concerns(random, mode)) return true;
+  }
+  return false;
+}
+
+std::optional<std::string> known_difference(const TestCase& test, Mode mode, const Outcome& kvm, const Outcome& soft) {
+  if (const char* reason = known_fault(test, mode, kvm, soft)) return reason;
+  if (const char* reason = known_stack(test, mode, kvm, soft)) return reason;
+  if (!test.is_alone()) return std::nullopt;
+  const RandomInstruction& random = test.instructions.front();
+  for (const Known& known : kKnown) {
+    if (known.concerns(random, mode) && known.explains({random, mode, kvm, soft, test.code})) return known.reason;
+  }
+  return std::nullopt;
+}
+
+}  // namespace dejavm::differential

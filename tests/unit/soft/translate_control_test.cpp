@@ -1,0 +1,254 @@
+// Where translated code must stop, and what makes it stale.
+#include <thread>
+
+#include "soft_fixture.h"
+
+namespace dejavm::soft {
+namespace {
+
+class Translate : public testing::Test {
+ protected:
+  void SetUp() override {
+    guest_.long_mode();
+    ASSERT_TRUE(guest_.core().translate().has_value());
+  }
+  /// Runs to a count of steps.
+  vm::Exit run_to(uint64_t steps) {
+    guest_.core().step_limit = steps;
+    return guest_.run();
+  }
+
+  /// Maps 2 MiB at linear 0x40000000, in a second set of tables, as 4 KiB pages; page n to `pages[n]`.
+  void map_small_pages(uint64_t tables, std::initializer_list<uint64_t> pages) {
+    guest_.poke(tables, (tables + 0x1000) | 7);
+    guest_.poke(tables + 0x1000, (kTables + 0x2000) | 7);  // the identity map stays
+    guest_.poke(tables + 0x1000 + 8, (tables + 0x2000) | 7);
+    guest_.poke(tables + 0x2000, (tables + 0x3000) | 7);
+    uint64_t entry = tables + 0x3000;
+    for (uint64_t page : pages) {
+      guest_.poke(entry, page | 7);
+      entry += 8;
+    }
+  }
+  void set_cr3(uint64_t tables) {
+    vm::CpuState state = guest_.cpu();
+    state.cr3 = tables;
+    guest_.core().set_state(state);
+  }
+  void jump(uint64_t rip) {
+    vm::CpuState state = guest_.cpu();
+    state.rip = rip;
+    guest_.core().set_state(state);
+  }
+
+  SoftGuest guest_;
+};
+
+constexpr uint64_t kSmall = 0x40000000, kOtherTables = 0x100000, kMoreTables = 0x110000;
+
+TEST_F(Translate, EndsAtEveryStepLimit) {
+  // inc rax; add rbx, rax; jmp
+  guest_.code({0x48, 0xff, 0xc0, 0x48, 0x01, 0xc3, 0xeb, 0xf8});
+  for (uint64_t limit = 1; limit < 300; ++limit) {
+    vm::Exit exit = run_to(limit);
+    ASSERT_TRUE(std::holds_alternative<vm::StepLimit>(exit)) << exit.index();
+    ASSERT_EQ(guest_.core().steps, limit);
+    ASSERT_EQ(guest_.gpr(vm::rax), (limit + 2) / 3);
+    ASSERT_EQ(guest_.cpu().rip, kCode + 3 * (limit % 3));
+  }
+}
+
+TEST_F(Translate, EndsFarAwayAtTheLimit) {
+  guest_.code({0x48, 0xff, 0xc0, 0x48, 0x01, 0xc3, 0xeb, 0xf8});
+
+  run_to(10'000'000);
+
+  EXPECT_EQ(guest_.core().steps, 10'000'000u);
+  EXPECT_EQ(guest_.gpr(vm::rax), 3'333'334u);
+  EXPECT_EQ(guest_.cpu().rip, kCode + 3);
+}
+
+TEST_F(Translate, SeesAKickInALoopThatNeverEnds) {
+  guest_.code({0xeb, 0xfe});
+  std::thread other([this] { guest_.core().kicked.store(true); });
+
+  vm::Exit exit = guest_.run();
+
+  other.join();
+  EXPECT_TRUE(std::holds_alternative<vm::Interrupted>(exit));
+  EXPECT_EQ(guest_.cpu().rip, kCode);
+}
+
+TEST_F(Translate, ProgramThatCountsInItsOwnImmediateSeesIt) {
+  // again: mov eax, imm32; add ebx, eax; inc dword [the imm32]; jmp again
+  guest_.code({0xb8, 0, 0, 0, 0, 0x01, 0xc3, 0xff, 0x05, 0xf4, 0xff, 0xff, 0xff, 0xeb, 0xf1});
+
+  run_to(4000);
+
+  EXPECT_EQ(guest_.gpr(vm::rax), 999u);
+  EXPECT_EQ(guest_.gpr(vm::rbx), 999u * 1000 / 2);
+}
+
+TEST_F(Translate, CodeThatADeviceReplacesIsNotRunAnyMore) {
+  guest_.code({0x48, 0xff, 0xc0, 0xeb, 0xfb});  // inc rax; jmp
+  run_to(1000);
+
+  uint8_t decrement = 0xc8;
+  ASSERT_TRUE(guest_.memory().write({kCode + 2}, {&decrement, 1}, vm::Writer::device).has_value());
+  run_to(2000);
+
+  EXPECT_EQ(guest_.gpr(vm::rax), 0u);
+}
+
+TEST_F(Translate, JumpsBetweenPagesFollowTheTables) {
+  guest_.poke(0x30000, 0xe9 | uint64_t{0xffb} << 8, 5);                    // page 0: jmp to page 1
+  guest_.code({0x48, 0xff, 0xc0, 0xe9, 0xf8, 0xef, 0xff, 0xff}, 0x31000);  // inc rax; jmp to page 0
+  guest_.code({0x48, 0xff, 0xc3, 0xe9, 0xf8, 0xef, 0xff, 0xff}, 0x32000);  // inc rbx; jmp to page 0
+  map_small_pages(kOtherTables, {0x30000, 0x31000});
+  map_small_pages(kMoreTables, {0x30000, 0x32000});
+
+  for (uint64_t round = 1; round <= 6; ++round) {
+    set_cr3(round % 2 != 0 ? kOtherTables : kMoreTables);
+    jump(kSmall);
+    run_to(3000 * round);
+  }
+
+  EXPECT_EQ(guest_.gpr(vm::rax), 3000u);
+  EXPECT_EQ(guest_.gpr(vm::rbx), 3000u);
+}
+
+TEST_F(Translate, GuestThatWritesCr3RunsWhatIsMappedThen) {
+  // page 0: mov cr3, rdi; xchg rdi, rsi; call page 1; jmp page 0
+  guest_.code({0x0f, 0x22, 0xdf, 0x48, 0x87, 0xf7, 0xe8, 0xf5, 0x0f, 0, 0, 0xeb, 0xf3}, 0x30000);
+  guest_.code({0x48, 0xff, 0xc0, 0xc3}, 0x31000);  // inc rax; ret
+  guest_.code({0x48, 0xff, 0xc3, 0xc3}, 0x32000);  // inc rbx; ret
+  map_small_pages(kOtherTables, {0x30000, 0x31000});
+  map_small_pages(kMoreTables, {0x30000, 0x32000});
+  set_cr3(kOtherTables);
+  jump(kSmall);
+  guest_.gpr(vm::rdi) = kOtherTables;
+  guest_.gpr(vm::rsi) = kMoreTables;
+
+  run_to(6000);
+
+  EXPECT_EQ(guest_.gpr(vm::rax), 500u);
+  EXPECT_EQ(guest_.gpr(vm::rbx), 500u);
+}
+
+TEST_F(Translate, InstructionAcrossPagesFollowsTheSecondPage) {
+  // mov eax, imm32 at the end of page 0, three bytes of the immediate in page 1; then jmp back
+  guest_.code({0xb8, 0x11}, 0x30ffe);
+  guest_.code({0, 0, 0, 0xe9, 0xf6, 0xff, 0xff, 0xff}, 0x31000);
+  guest_.code({0x22, 0, 0, 0xe9, 0xf6, 0xff, 0xff, 0xff}, 0x32000);
+  map_small_pages(kOtherTables, {0x30000, 0x31000});
+  map_small_pages(kMoreTables, {0x30000, 0x32000});
+
+  set_cr3(kOtherTables);
+  jump(kSmall + 0xffe);
+  run_to(1000);
+  uint64_t first = guest_.gpr(vm::rax);
+  set_cr3(kMoreTables);
+  jump(kSmall + 0xffe);
+  run_to(2000);
+  uint64_t second = guest_.gpr(vm::rax);
+  guest_.poke(0x32000, 0x33, 1);
+  run_to(3000);
+
+  EXPECT_EQ(first, 0x11u);
+  EXPECT_EQ(second, 0x2211u);
+  EXPECT_EQ(guest_.gpr(vm::rax), 0x3311u);
+}
+
+TEST_F(Translate, DataAcrossPagesIsPutTogether) {
+  // mov rcx, [rbx]; mov rdx, [rbx + 8]; mov rax, [rbx + 4]; jmp
+  guest_.code({0x48, 0x8b, 0x0b, 0x48, 0x8b, 0x53, 0x08, 0x48, 0x8b, 0x43, 0x04, 0xeb, 0xf3}, 0x30000);
+  guest_.poke(0x35ff8, 0x1111111122222222);
+  guest_.poke(0x33000, 0x3333333344444444);
+  map_small_pages(kOtherTables, {0x30000, 0x35000, 0x33000});
+  set_cr3(kOtherTables);
+  jump(kSmall);
+  guest_.gpr(vm::rbx) = kSmall + 0x1ff8;
+
+  run_to(4000);
+
+  EXPECT_EQ(guest_.gpr(vm::rcx), 0x1111111122222222u);
+  EXPECT_EQ(guest_.gpr(vm::rdx), 0x3333333344444444u);
+  EXPECT_EQ(guest_.gpr(vm::rax), 0x4444444411111111u);
+}
+
+TEST_F(Translate, PopOfTheStackPointerGivesWhatWasPushed) {
+  guest_.code({0x53, 0x5c, 0x48, 0x89, 0xe0, 0xeb, 0xf9});  // push rbx; pop rsp; mov rax, rsp; jmp
+  guest_.gpr(vm::rbx) = kData;
+
+  run_to(401);
+
+  EXPECT_EQ(guest_.gpr(vm::rax), kData);
+}
+
+TEST_F(Translate, StopsAtABreakpointInTheMiddleOfKnownCode) {
+  guest_.code({0x48, 0xff, 0xc0, 0x48, 0xff, 0xc3, 0xeb, 0xf8});  // inc rax; inc rbx; jmp
+  run_to(3000);
+
+  guest_.core().set_breakpoints({kCode + 3});
+  guest_.core().step_limit = UINT64_MAX;
+  vm::Exit first = guest_.run();
+  uint64_t steps_first = guest_.core().steps;
+  vm::Exit second = guest_.run();
+  uint64_t steps_second = guest_.core().steps;
+  guest_.core().set_breakpoints({});
+  vm::Exit third = run_to(6000);
+
+  EXPECT_TRUE(std::holds_alternative<vm::BreakpointHit>(first));
+  EXPECT_EQ(steps_first, 3001u);
+  EXPECT_TRUE(std::holds_alternative<vm::BreakpointHit>(second));
+  EXPECT_EQ(steps_second, 3004u);
+  EXPECT_TRUE(std::holds_alternative<vm::StepLimit>(third));
+  EXPECT_EQ(guest_.gpr(vm::rax), 2000u);
+  EXPECT_EQ(guest_.gpr(vm::rbx), 2000u);
+}
+
+TEST_F(Translate, DeviceReadInTheMiddleOfABlockIsAnswered) {
+  // mov rsi, device; again: mov eax, [rsi]; add ebx, eax; inc ecx; jmp again
+  guest_.code({0xbe, 0, 0, 0, 0xc0, 0x8b, 0x06, 0x01, 0xc3, 0xff, 0xc1, 0xeb, 0xf8});
+
+  for (uint64_t n = 1; n <= 50; ++n) {
+    vm::Exit exit = guest_.run();
+    ASSERT_TRUE(std::holds_alternative<vm::DeviceAccess>(exit));
+    ASSERT_EQ(guest_.core().steps, 1 + 4 * (n - 1));
+    ASSERT_EQ(guest_.cpu().rip, kCode + 5);
+    guest_.core().answer(n);
+  }
+
+  EXPECT_EQ(guest_.gpr(vm::rbx), 49u * 50 / 2);
+  EXPECT_EQ(guest_.gpr(vm::rcx), 49u);
+}
+
+TEST_F(Translate, DivideErrorShowsTheFlagsBeforeIt) {
+  // cmp eax, eax; imul edx, [rbx]; div ecx; dec ecx; add eax, eax; jmp
+  guest_.code({0x39, 0xc0, 0x0f, 0xaf, 0x13, 0xf7, 0xf1, 0xff, 0xc9, 0x01, 0xc0, 0xeb, 0xf3});
+  guest_.gpr(vm::rbx) = kData;
+  guest_.gpr(vm::rcx) = 5;
+
+  vm::Exit exit = run_to(1000);
+
+  EXPECT_TRUE(std::holds_alternative<vm::Halted>(exit));
+  EXPECT_EQ(guest_.peek(guest_.gpr(vm::rsp)), kCode + 5);
+  EXPECT_EQ(guest_.peek(guest_.gpr(vm::rsp) + 16) & 0x8d5, 0x44u);  // ZF and PF, which IMUL keeps
+}
+
+TEST_F(Translate, SseWithTaskSwitchedFaultsWhereItStands) {
+  guest_.code({0x90, 0x0f, 0x28, 0xc1, 0xeb, 0xfa});  // nop; movaps xmm0, xmm1; jmp
+  run_to(300);
+  vm::CpuState state = guest_.cpu();
+  state.cr0 |= 8;
+  guest_.core().set_state(state);
+
+  vm::Exit exit = run_to(1000);
+
+  EXPECT_TRUE(std::holds_alternative<vm::Halted>(exit));
+  EXPECT_EQ(guest_.core().steps, 303u);  // nop, the exception, HLT
+  EXPECT_EQ(guest_.peek(guest_.gpr(vm::rsp)), kCode + 1);
+}
+
+}  // namespace
+}  // namespace dejavm::soft
