@@ -90,7 +90,7 @@ bool approximates(ZydisMnemonic mnemonic) {
 
 /// What dejavm64-v1 may lack and no KVM can take away from code that runs natively.
 bool may_be_hidden(const ZydisDecodedInstruction& insn) {
-  if (insn.meta.isa_set == ZYDIS_ISA_SET_SHA) return true;
+  if (insn.meta.isa_set == ZYDIS_ISA_SET_SHA || insn.meta.isa_set == ZYDIS_ISA_SET_GFNI) return true;
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_CLFLUSHOPT:
     case ZYDIS_MNEMONIC_CLWB:
@@ -102,7 +102,10 @@ bool may_be_hidden(const ZydisDecodedInstruction& insn) {
     case ZYDIS_MNEMONIC_MOVNTSD:
     case ZYDIS_MNEMONIC_MOVNTSS:
     case ZYDIS_MNEMONIC_POPCNT:
+    case ZYDIS_MNEMONIC_SERIALIZE:
     case ZYDIS_MNEMONIC_TZCNT:
+    case ZYDIS_MNEMONIC_XRESLDTRK:
+    case ZYDIS_MNEMONIC_XSUSLDTRK:
       return true;
     default:
       return false;

@@ -41,6 +41,8 @@ class Comparison {
   void prepare(const TestCase& test);
   void count(const TestCase& test, uint64_t steps);
   std::string difference(Engine engine, const Outcome& kvm, const Outcome& soft) const;
+  bool overwrites_itself(const TestCase& test) const;
+  bool rewrites_page_tables() const;
   bool strays(const TestCase& test);
   void report(const TestCase& test, const std::string& text);
 

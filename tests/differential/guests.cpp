@@ -150,6 +150,9 @@ Outcome Guests::run(Side& side, const vm::CpuState& state) {
   }
   outcome.steps = side.vcpu->steps() - steps;
   if (auto now = side.vcpu->state()) outcome.state = *now;
+  // KVM's state has no x87 pointers (engine/kvm/kvm_state.cpp).
+  outcome.state.fpu.last_opcode = 0;
+  outcome.state.fpu.last_ip = outcome.state.fpu.last_dp = 0;
   if (outcome.kind == Outcome::Kind::halted) outcome.fault = fault(side, outcome.state);
   return outcome;
 }

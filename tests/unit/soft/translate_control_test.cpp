@@ -236,6 +236,19 @@ TEST_F(Translate, DivideErrorShowsTheFlagsBeforeIt) {
   EXPECT_EQ(guest_.peek(guest_.gpr(vm::rsp) + 16) & 0x8d5, 0x44u);  // ZF and PF, which IMUL keeps
 }
 
+TEST_F(Translate, AddingASegmentBaseKeepsTheFlags) {
+  guest_.code({0x31, 0xc0, 0x65, 0xff, 0x21});  // xor eax, eax; jmp gs:[rcx], which faults
+  vm::CpuState state = guest_.cpu();
+  state.segment[vm::gs].base = 0x1000;
+  state.gpr[vm::rcx] = uint64_t{1} << 63;
+  guest_.core().set_state(state);
+
+  EXPECT_TRUE(std::holds_alternative<vm::Halted>(guest_.run()));
+
+  constexpr uint64_t kZf = 0x40, kSf = 0x80;
+  EXPECT_EQ(guest_.peek(guest_.gpr(vm::rsp) + 24) & (kZf | kSf), kZf);
+}
+
 TEST_F(Translate, SseWithTaskSwitchedFaultsWhereItStands) {
   guest_.code({0x90, 0x0f, 0x28, 0xc1, 0xeb, 0xfa});  // nop; movaps xmm0, xmm1; jmp
   run_to(300);
