@@ -301,6 +301,9 @@ bool is_wild(uint64_t stack) { return stack < kData + 0x100 || stack > kData + k
 /// Exceptions and PUSHA, POPA where the stack pointer has left RAM or its segment.
 const char* known_stack(const TestCase& test, Mode mode, const Outcome& kvm, const Outcome& soft) {
   if (mode == Mode::user64) return nullptr;
+  if (kvm.kind == Outcome::Kind::shutdown && soft.kind == kvm.kind && kvm.accesses == soft.accesses) {
+    return "a triple fault leaves kvm.ko's parts of frames behind";
+  }
   bool raised = kvm.fault || soft.fault || kvm.kind == Outcome::Kind::shutdown || soft.kind == Outcome::Kind::shutdown;
   auto stack = [](const Outcome& outcome) { return outcome.state.segment[vm::ss].base + outcome.state.gpr[vm::rsp]; };
   bool wild = is_wild(stack(kvm)) || is_wild(stack(soft));

@@ -128,25 +128,5 @@ TEST(IntegerMemory, TranslateAddsAlUnsigned) {
   EXPECT_EQ(guest.gpr(vm::rax), 0xabu);
 }
 
-TEST(MaskedStores, FaultForBytesThatAreNotStored) {
-  VectorProbe probe;
-  SoftGuest& guest = probe.guest();
-  guest.gpr(vm::rdi) = kRamSize - 4;  // the next page is not mapped
-
-  EXPECT_EQ(probe.vector_of({0x66, 0x0f, 0xf7, 0xc1}), kPageFault);  // maskmovdqu xmm0, xmm1
-  EXPECT_EQ(guest.cpu().cr2, kRamSize);
-}
-
-TEST(MaskedStores, EnterMmxModeAlsoWhenTheyFault) {
-  VectorProbe probe;
-  SoftGuest& guest = probe.guest();
-  guest.gpr(vm::rdi) = kRamSize - 4;
-  guest.cpu().fpu.fsw = 3 << 11;
-
-  EXPECT_EQ(probe.vector_of({0x0f, 0xf7, 0xc1}), kPageFault);  // maskmovq mm0, mm1
-  EXPECT_EQ(guest.cpu().fpu.fsw, 0);
-  EXPECT_EQ(guest.cpu().fpu.ftw, 0xff);
-}
-
 }  // namespace
 }  // namespace dejavm::soft

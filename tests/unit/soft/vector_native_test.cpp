@@ -10,6 +10,7 @@
 #include "engine/soft/flags.h"
 #include "soft_fixture.h"
 #include "vector_oracle.h"
+#include "vector_probe.h"
 
 namespace dejavm::soft {
 namespace {
@@ -274,6 +275,26 @@ TEST_F(VectorNativeTest, EveryX87InstructionDoesWhatTheHostDoes) {
     }
   }
   EXPECT_GT(compared, 300);
+}
+
+TEST(MaskedStores, FaultForBytesThatAreNotStored) {
+  VectorProbe probe;
+  SoftGuest& guest = probe.guest();
+  guest.gpr(vm::rdi) = kRamSize - 4;  // the next page is not mapped
+
+  EXPECT_EQ(probe.vector_of({0x66, 0x0f, 0xf7, 0xc1}), kPageFault);  // maskmovdqu xmm0, xmm1
+  EXPECT_EQ(guest.cpu().cr2, kRamSize);
+}
+
+TEST(MaskedStores, EnterMmxModeAlsoWhenTheyFault) {
+  VectorProbe probe;
+  SoftGuest& guest = probe.guest();
+  guest.gpr(vm::rdi) = kRamSize - 4;
+  guest.cpu().fpu.fsw = 3 << 11;
+
+  EXPECT_EQ(probe.vector_of({0x0f, 0xf7, 0xc1}), kPageFault);  // maskmovq mm0, mm1
+  EXPECT_EQ(guest.cpu().fpu.fsw, 0);
+  EXPECT_EQ(guest.cpu().fpu.ftw, 0xff);
 }
 
 }  // namespace
