@@ -14,4 +14,7 @@ bool bind_bit(const Decoded& decoded, Instruction& insn);              // bit_op
 bool bind_decimal(const Decoded& decoded, Instruction& insn);          // decimal.cpp: DAA, AAM, ...
 bool bind_plain(const Decoded& decoded, Instruction& insn);            // plain_ops.cpp: flags, NOPs, fences, BOUND
 
+/// The handler of NOP, fences and prefetches (plain_ops.cpp); the translator knows it and makes no code of it.
+void do_nothing(Core& core, const Instruction& insn);
+
 }  // namespace dejavm::soft

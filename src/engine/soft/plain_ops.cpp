@@ -4,6 +4,9 @@
 #include "engine/soft/operand_forms.h"
 
 namespace dejavm::soft {
+
+void do_nothing(Core&, const Instruction&) {}
+
 namespace {
 
 template <uint64_t flag>
@@ -23,8 +26,6 @@ void load_ah(Core& core, const Instruction&) {
   write_register<uint8_t>(core, kAh, static_cast<uint8_t>((core.cpu.rflags & kLowFlags) | 2));
 }
 void store_ah(Core& core, const Instruction&) { set_flags(core, read_register<uint8_t>(core, kAh), kLowFlags); }
-
-void do_nothing(Core&, const Instruction&) {}
 
 /// Memory is always coherent here; what remains is that the line must be readable.
 void flush_line(Core& core, const Instruction& insn) { core.memory.probe_read(effective_address(core, insn, 1, false), 1); }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "engine/soft/decode.h"
+#include "engine/soft/integer_rooms.h"
 #include "vm/address.h"
 
 namespace dejavm::soft {
@@ -11,32 +12,12 @@ namespace {
 
 constexpr uint64_t kInPage = vm::kPageSize - 1;
 
-bool is_idle(uint16_t mnemonic) {
-  switch (mnemonic) {
-    case ZYDIS_MNEMONIC_NOP:
-    case ZYDIS_MNEMONIC_PAUSE:
-    case ZYDIS_MNEMONIC_ENDBR32:
-    case ZYDIS_MNEMONIC_ENDBR64:
-    case ZYDIS_MNEMONIC_PREFETCHW:
-    case ZYDIS_MNEMONIC_PREFETCHNTA:
-    case ZYDIS_MNEMONIC_PREFETCHT0:
-    case ZYDIS_MNEMONIC_PREFETCHT1:
-    case ZYDIS_MNEMONIC_PREFETCHT2:
-    case ZYDIS_MNEMONIC_LFENCE:
-    case ZYDIS_MNEMONIC_MFENCE:
-    case ZYDIS_MNEMONIC_SFENCE:
-      return true;
-    default:
-      return false;
-  }
-}
-
 }  // namespace
 
 BlockTranslator::BlockTranslator(Core& core, Emitter& out, Shared& shared, HostFlags host_flags)
     : core_(core), out_(out), shared_(shared), fields_(core), trusted_flags_(host_flags) {}
 
-bool BlockTranslator::does_nothing(const Site& site) const { return is_idle(site.insn->mnemonic) && !site.insn->ends_block; }
+bool BlockTranslator::does_nothing(const Site& site) const { return site.insn->run == do_nothing && !site.insn->ends_block; }
 
 /// Zydis once more: the blocks keep what the interpreter needs, not how it was encoded.
 void BlockTranslator::decode_sites(const Block& block, size_t count) {
