@@ -53,17 +53,14 @@ endfunction()
 
 # dejavm_fuzzer(NAME SOURCES... LINK LIBS...): a libFuzzer target; built with DEJAVM_FUZZ (clang) only.
 function(dejavm_fuzzer name)
-  if(NOT DEJAVM_FUZZ)
-    return()
+  dejavm_seeds(${name} ${ARGN})
+  if(DEJAVM_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   endif()
-  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
-  add_executable(${name} ${ARG_UNPARSED_ARGUMENTS})
-  target_link_libraries(${name} PRIVATE ${ARG_LINK})
-  target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/fuzz)
 endfunction()
 
-# dejavm_seeds(PART_seeds SOURCES... LINK LIBS...): a program that writes the seeds of PART_fuzzer into a directory.
+# dejavm_seeds(PART_seeds SOURCES... LINK LIBS...): a program beside the libFuzzer targets, with a main() of its own: it writes the
+# seeds of PART_fuzzer into a directory.
 function(dejavm_seeds name)
   if(NOT DEJAVM_FUZZ)
     return()
