@@ -187,7 +187,7 @@ TEST_F(ShellTest, ATerminalHasHistoryCompletionAndCtrlCInTheSandboxToo) {
   if (!have_program("script")) GTEST_SKIP() << "script (Debian package bsdutils) is absent";
   write_file(".dejavm_history", "goto 77\n");
   Process process({"env", "-u", "XDG_STATE_HOME", "HOME=" + path(""), "TERM=xterm", "script", "-qec",
-                   std::string(DEJAVM_BINARY) + " shell " + trace_, "/dev/null"});
+                   "exec " + std::string(DEJAVM_BINARY) + " shell " + trace_, "/dev/null"});
   ASSERT_TRUE(process.wait_for_text("(dejavm) "));
   process.write_input("\x1b[A\n");  // up: the line of an earlier shell
   ASSERT_TRUE(process.wait_for_text("after event 77, rip ")) << process.out();
