@@ -16,9 +16,13 @@ WatchKind watch_kind(uint8_t type) {
 
 }  // namespace
 
-Status BreakpointSet::change(const ChangeBreakpoint& request) {
-  const Key key{request.type, request.addr, is_watch(request.type) ? request.length : 0};
-  if (!request.insert) return remove(key);
+Status BreakpointSet::change(const ChangeBreakpoint& request, bool physical) {
+  Key key{request.type, request.addr, 0};
+  if (is_watch(request.type)) key = {request.type, request.addr, request.length, physical};
+  if (!request.insert) {
+    if (is_watch(key.type) && !set_.contains(key)) key.physical = !physical;
+    return remove(key);
+  }
   if (is_watch(request.type) && (request.length == 0 || request.length - 1 > ~request.addr.value)) {
     return fail(fmt::format("cannot watch {} bytes at {:#x}", request.length, request.addr.value), "watch 1 byte or more");
   }
@@ -31,7 +35,7 @@ Status BreakpointSet::insert(const Key& key) {
     return fail(fmt::format("{} breakpoints are set already", set_.size()), "delete some");
   }
   if (is_watch(key.type)) {
-    TRY(target_.insert_watch(watch_kind(key.type), key.addr, key.length));
+    TRY(insert_watch(key));
   } else if (!has_software_breakpoint(key.addr) && !has_hardware_breakpoint(key.addr)) {
     TRY(target_.insert_breakpoint(key.addr));
   }
@@ -41,9 +45,19 @@ Status BreakpointSet::insert(const Key& key) {
 
 Status BreakpointSet::remove(const Key& key) {
   if (set_.erase(key) == 0) return {};
-  if (is_watch(key.type)) return target_.remove_watch(watch_kind(key.type), key.addr, key.length);
+  if (is_watch(key.type)) return remove_watch(key);
   if (has_software_breakpoint(key.addr) || has_hardware_breakpoint(key.addr)) return {};
   return target_.remove_breakpoint(key.addr);
+}
+
+Status BreakpointSet::insert_watch(const Key& key) {
+  if (key.physical) return target_.insert_physical_watch(watch_kind(key.type), {key.addr.value}, key.length);
+  return target_.insert_watch(watch_kind(key.type), key.addr, key.length);
+}
+
+Status BreakpointSet::remove_watch(const Key& key) {
+  if (key.physical) return target_.remove_physical_watch(watch_kind(key.type), {key.addr.value}, key.length);
+  return target_.remove_watch(watch_kind(key.type), key.addr, key.length);
 }
 
 }  // namespace dejavm::gdb

@@ -17,8 +17,10 @@ class BreakpointSet {
  public:
   explicit BreakpointSet(Target& target) : target_(target) {}
 
-  /// Inserts or removes; twice is as good as once. Fails where the target refuses, or above kMaxBreakpoints.
-  Status change(const ChangeBreakpoint& request);
+  /// Inserts or removes; twice is as good as once. Fails where the target refuses, or above kMaxBreakpoints. `physical`: the
+  /// addresses of watches are physical; breakpoints are linear always. A watch that was inserted before the mode changed is
+  /// found all the same.
+  Status change(const ChangeBreakpoint& request, bool physical);
 
   bool has_hardware_breakpoint(vm::GuestVirt addr) const { return set_.contains({1, addr, 0}); }
   bool has_software_breakpoint(vm::GuestVirt addr) const { return set_.contains({0, addr, 0}); }
@@ -30,13 +32,17 @@ class BreakpointSet {
     uint8_t type;  ///< the number behind Z
     vm::GuestVirt addr;
     uint64_t length;  ///< 0 for breakpoints, whose "kind" means nothing on x86
+    bool physical = false;
     bool operator<(const Key& other) const {
-      return std::tie(type, addr.value, length) < std::tie(other.type, other.addr.value, other.length);
+      return std::tie(type, addr.value, length, physical) <
+             std::tie(other.type, other.addr.value, other.length, other.physical);
     }
   };
 
   Status insert(const Key& key);
   Status remove(const Key& key);
+  Status insert_watch(const Key& key);
+  Status remove_watch(const Key& key);
 
   Target& target_;
   std::set<Key> set_;

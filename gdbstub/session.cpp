@@ -104,7 +104,7 @@ Outcome Session::on(const StayStopped&) { return Outcome::reply(last_stop_); }
 Outcome Session::on(const QueryVCont&) { return Outcome::reply("vCont;c;C;s;S;t"); }
 
 Outcome Session::on(const ChangeBreakpoint& request) {
-  const Status changed = breakpoints_.change(request);
+  const Status changed = breakpoints_.change(request, physical_memory_);
   if (changed) return Outcome::reply("OK");
   note(changed.error());
   return Outcome::reply(kFailed);

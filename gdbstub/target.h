@@ -29,7 +29,7 @@ struct Stop {
     replay_end,   ///< T05 with replaylog:end: the trace has no more events
     diverged,     ///< T06: the replay diverged; `console` says how
   } kind = Kind::step;
-  uint64_t watch_addr = 0;  ///< the virtual address that the Z packet named
+  uint64_t watch_addr = 0;  ///< the address that the Z packet named
   WatchKind watch_kind = WatchKind::write;
   uint8_t exit_status = 0;
   std::string console;  ///< text for the user, printed before the stop reply; lines end with \n
@@ -64,6 +64,9 @@ class Target {
   /// Z2..Z4 on a linear address range; never fails because the address does not translate now.
   virtual Status insert_watch(WatchKind kind, vm::GuestVirt addr, uint64_t length) = 0;
   virtual Status remove_watch(WatchKind kind, vm::GuestVirt addr, uint64_t length) = 0;
+  /// The same on a guest physical range, which a debugger in QEMU's physical memory mode means.
+  virtual Status insert_physical_watch(WatchKind kind, vm::GuestPhys addr, uint64_t length) = 0;
+  virtual Status remove_physical_watch(WatchKind kind, vm::GuestPhys addr, uint64_t length) = 0;
 
   /// `monitor COMMAND`: the text to show. Unknown commands answer with a text that says so.
   virtual std::string monitor(std::string_view command) = 0;

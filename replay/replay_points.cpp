@@ -29,8 +29,11 @@ Status Replayer::apply(const trace::Event& event) {
   TRY(std::visit(Overloaded{
                      [&](const trace::InterruptEvent& e) { return apply_interrupt(e.vector); },
                      [&](const trace::NmiEvent&) { return apply_nmi(); },
-                     [&](const trace::MemoryWriteEvent& e) {
-                       return claimed(memory_.write_backing(e.offset, e.bytes, vm::Writer::replay));
+                     [&](const trace::MemoryWriteEvent& e) -> Status {
+                       Status written = memory_.write_backing(e.offset, e.bytes, vm::Writer::replay);
+                       auto hit = written ? device_hit(e.offset, e.bytes.size()) : std::nullopt;
+                       if (hit) stop_with({.kind = SessionStop::Kind::watch, .watch = *hit});
+                       return claimed(written);
                      },
                      [&](const trace::MemoryMapEvent& e) {
                        devices_ = e.devices;
@@ -115,7 +118,7 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
   if (ended_) return {};
   bool an_event = !std::holds_alternative<vm::Stepped>(*exit) && !std::holds_alternative<vm::BreakpointHit>(*exit) &&
                   !std::holds_alternative<vm::WindowOpen>(*exit) && !std::holds_alternative<vm::Interrupted>(*exit) &&
-                  !std::holds_alternative<vm::StepLimit>(*exit);
+                  !std::holds_alternative<vm::StepLimit>(*exit) && !std::holds_alternative<vm::WatchHit>(*exit);
   if (an_event) {
     return diverge(Divergence::Kind::access, expectation(),
                    "the guest went on to its next device access, HLT or fault before this point");
@@ -176,13 +179,14 @@ Status Replayer::finish(bool stepping) {
   if (end != nullptr && end->cpu_is_dead) {
     if (!stepping) TRY(check_breakpoint());
     if (stop_) return {};
-    waker_->set_deadline(give_up_at_ns_);
+    watch_for_silence();
     limit_steps(std::nullopt);
     ran_ = true;
     auto exit = vcpu_.run(stepping ? vm::RunMode::step : vm::RunMode::free);
     bool on_the_way =
         exit && (std::holds_alternative<vm::Interrupted>(*exit) || std::holds_alternative<vm::Stepped>(*exit) ||
-                 std::holds_alternative<vm::StepLimit>(*exit) || std::holds_alternative<vm::BreakpointHit>(*exit));
+                 std::holds_alternative<vm::StepLimit>(*exit) || std::holds_alternative<vm::BreakpointHit>(*exit) ||
+                 std::holds_alternative<vm::WatchHit>(*exit));
     if (on_the_way) {
       TRY(check_exit(*exit));
       if (std::holds_alternative<vm::Stepped>(*exit)) stop_with({.kind = SessionStop::Kind::step});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "base/overloaded.h"
 #include "trace/event_text.h"
 #include "vm/instruction.h"
@@ -15,6 +16,7 @@ namespace {
 constexpr size_t kMaxReports = 100;
 constexpr uint64_t kRecent = 8;
 constexpr uint64_t kSlowdown = 200;  // how much longer than at its recording an event may take
+constexpr uint64_t kLookUpNs = 1'000'000'000;
 constexpr uint64_t kUnknownGapUs = 10'000'000;
 
 /// One line about what the guest did.
@@ -59,6 +61,13 @@ Result<vm::GuestMemory> load_memory(const trace::Reader& reader, std::optional<s
   return memory;
 }
 
+Result<std::optional<uint64_t>> steps_at_start(const trace::Reader& reader, std::optional<size_t> from_keyframe) {
+  if (!from_keyframe) return 0;
+  TRY_ASSIGN(trace::Keyframe keyframe, reader.read_keyframe(*from_keyframe));
+  if (!keyframe.steps) return std::nullopt;
+  return keyframe.steps->here;
+}
+
 Replayer::Replayer(const trace::Reader& reader, vm::Vcpu& vcpu, vm::GuestMemory& memory, const Clock& clock,
                    ReplayOptions options)
     : reader_(reader),
@@ -74,18 +83,26 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
   std::unique_ptr<Replayer> replayer(new Replayer(reader, vcpu, memory, clock, options));
   TRY_ASSIGN(replayer->waker_, Waker::create(clock, [&vcpu] { vcpu.kick(); }));
   vm::CpuState cpu = reader.description().cpu;
+  std::optional<trace::StepCounts> counts;
+  if (!options.from_keyframe) counts = trace::StepCounts{};
   if (options.from_keyframe) {
     TRY_ASSIGN(trace::Keyframe keyframe, reader.read_keyframe(*options.from_keyframe));
     cpu = keyframe.cpu;
+    counts = keyframe.steps;
     replayer->devices_ = keyframe.devices;
     TRY(replayer->cursor_.seek(keyframe.after_event));
   }
-  if (options.until && options.until->from_start && (!vcpu.capabilities().exact_steps || options.from_keyframe)) {
-    return fail_usage("a count of instructions wants the soft engine and a replay from the start",
+  if (options.until && options.until->from_start && (!vcpu.capabilities().exact_steps || !counts)) {
+    return fail_usage("a count of instructions wants the soft engine, and a start of which the count is known",
                       "Replay with -accel soft and without --from-keyframe, or say EVENT+INSTRUCTIONS.");
   }
   TRY(vcpu.set_state(cpu));
   replayer->start_steps_ = replayer->event_steps_ = vcpu.steps();
+  if (counts && vcpu.capabilities().exact_steps) {
+    CHECK(vcpu.steps() == counts->here);  // steps_at_start()
+    replayer->start_steps_ = 0;
+    replayer->event_steps_ = counts->last_event;
+  }
   replayer->tracker_.emplace(vcpu, memory);
   TRY_ASSIGN(replayer->next_, replayer->cursor_.peek());
   return replayer;
@@ -105,6 +122,7 @@ Result<SessionStop> Replayer::resume(vm::ResumeFor what) {
     TRY(advance(what != vm::ResumeFor::go));
   }
   waker_->set_deadline(std::nullopt);
+  look_up_at_ns_ = 0;
   if (stop_->kind != SessionStop::Kind::diverged) TRY(complete_instruction());
   if (ended_) return *ended_;
   return *stop_;
@@ -212,9 +230,18 @@ Status Replayer::run_guest(bool stepping) {
   return {};
 }
 
+/// Has the guest left now and then, so that one that never exits is noticed (check_patience()). Every event moves the moment
+/// to give up, and to wake the waker's thread for each would cost more than many a run.
+void Replayer::watch_for_silence() {
+  uint64_t now = clock_.now_ns();
+  if (now < look_up_at_ns_) return;
+  look_up_at_ns_ = now + std::min(options_.patience_ns, kLookUpNs);
+  waker_->set_deadline(look_up_at_ns_);
+}
+
 /// Runs, and sees to it that a guest that never exits is noticed.
 Result<vm::Exit> Replayer::run_watched(vm::RunMode mode) {
-  waker_->set_deadline(give_up_at_ns_);
+  watch_for_silence();
   in_instruction_ = false;
   ran_ = true;
   auto exit = vcpu_.run(mode);
@@ -255,6 +282,11 @@ Status Replayer::check_exit(const vm::Exit& exit) {
                         },
                         [&](const vm::Completed&) -> Status {
                           in_instruction_ = false;
+                          return {};
+                        },
+                        [&](const vm::WatchHit& hit) -> Status {
+                          in_instruction_ = false;
+                          stop_with({.kind = SessionStop::Kind::watch, .watch = hit});
                           return {};
                         },
                         [&](const vm::Stepped&) -> Status {

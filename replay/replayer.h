@@ -38,11 +38,15 @@ struct ReplayOptions {
 /// damage.
 Result<vm::GuestMemory> load_memory(const trace::Reader& reader, std::optional<size_t> from_keyframe = std::nullopt);
 
+/// What the vCPU of a replay counts steps on from: 0 at the start. None where a keyframe does not say it; then a guest that
+/// reads RDTSC on soft sees other values than it was recorded with.
+Result<std::optional<uint64_t>> steps_at_start(const trace::Reader& reader, std::optional<size_t> from_keyframe);
+
 /// Feeds a vCPU what a trace says and checks all that it does. Borrows everything; one thread, but for interrupt().
 /// Invariant: an event is taken from the cursor only when it has been applied or has matched.
 class Replayer final : public vm::Session {
  public:
-  /// `memory` comes from load_memory(); sets the vCPU's state.
+  /// `memory` comes from load_memory(), and a vCPU that counts steps was made with steps_at_start(); sets its state.
   static Result<std::unique_ptr<Replayer>> create(const trace::Reader& reader, vm::Vcpu& vcpu, vm::GuestMemory& memory,
                                                   const Clock& clock, ReplayOptions options);
 
@@ -106,6 +110,7 @@ class Replayer final : public vm::Session {
   std::vector<std::string> recent_events();
   void stop_with(vm::SessionStop stop);
   uint64_t patience();
+  void watch_for_silence();
 
   const trace::Reader& reader_;
   vm::Vcpu& vcpu_;
@@ -128,6 +133,7 @@ class Replayer final : public vm::Session {
   uint64_t event_steps_ = 0;  // the vCPU's count of steps when that event's instruction completes
   uint64_t last_time_us_ = 0;
   uint64_t give_up_at_ns_ = 0;
+  uint64_t look_up_at_ns_ = 0;  // when the guest is left next to see whether it is time to give up; 0: not arranged
   bool finished_ = false;
   std::vector<Divergence> divergences_;  // at most kMaxReports are kept
   uint64_t divergence_count_ = 0;

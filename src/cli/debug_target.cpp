@@ -92,17 +92,10 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
     case From::position:
       out.kind = To::interrupted;
       break;
-    case From::device: {
-      out.kind = To::device;
-      out.console = session_.stop_line(stop.seen) + "\n";
-      for (const Watch& watch : watches_) {
-        if (watch.break_id != stop.break_id) continue;
-        out.kind = To::watch;
-        out.watch_addr = watch.addr.value;
-        out.watch_kind = watch.kind;
-      }
-      break;
-    }
+    case From::device:
+      return device_stop(stop);
+    case From::watch:
+      return watch_stop(stop.watch);
     case From::ended:
       end_ = stop;
       // A replay can still be looked at when its trace ends; a guest that is gone cannot.
@@ -117,6 +110,27 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
       break;
   }
   return out;
+}
+
+gdb::Stop DebugTarget::device_stop(const vm::SessionStop& stop) {
+  gdb::Stop out{.kind = gdb::Stop::Kind::device};
+  out.console = session_.stop_line(stop.seen) + "\n";
+  for (const Watch& watch : watches_) {
+    if (watch.break_id != stop.break_id) continue;
+    out.kind = gdb::Stop::Kind::watch;
+    out.watch_addr = watch.addr;
+    out.watch_kind = watch.kind;
+  }
+  return out;
+}
+
+gdb::Stop DebugTarget::watch_stop(const vm::WatchHit& hit) {
+  const vm::WatchList::Entry& entry = session_.watches().count(hit);
+  for (const Watch& watch : watches_) {
+    if (watch.watch_id != entry.id) continue;
+    return {.kind = gdb::Stop::Kind::watch, .watch_addr = watch.addr, .watch_kind = watch.kind};
+  }
+  return {.kind = gdb::Stop::Kind::device, .console = vm::watch_line(hit, entry.what, session_.last_event()) + "\n"};
 }
 
 // ---- Breakpoints and watches
@@ -143,62 +157,105 @@ Status DebugTarget::remove_breakpoint(vm::GuestVirt addr) {
 }
 
 Status DebugTarget::insert_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) {
-  if (length > vm::kPageSize) return fail(fmt::format("a watch of {} bytes is too long; at most {}", length, vm::kPageSize));
-  TRY_ASSIGN(vm::CpuState cpu, registers());
-  auto gpa = vm::translate(cpu, session_.memory(), addr);
+  return insert({kind, vm::Watchpoint::By::linear, addr.value, length, 0, 0, {}});
+}
+Status DebugTarget::remove_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) {
+  return remove({kind, vm::Watchpoint::By::linear, addr.value, length, 0, 0, {}});
+}
+Status DebugTarget::insert_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) {
+  return insert({kind, vm::Watchpoint::By::physical, addr.value, length, 0, 0, {}});
+}
+Status DebugTarget::remove_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) {
+  return remove({kind, vm::Watchpoint::By::physical, addr.value, length, 0, 0, {}});
+}
+
+/// Where a watched address is now; nothing: it does not translate.
+std::optional<vm::GuestPhys> DebugTarget::place_now(vm::Watchpoint::By by, uint64_t addr) {
+  if (by == vm::Watchpoint::By::physical) return vm::GuestPhys{addr};
+  auto cpu = registers();
+  auto gpa = cpu ? vm::translate(*cpu, session_.memory(), {addr}) : tl::make_unexpected(cpu.error());
+  return gpa ? std::optional(*gpa) : std::nullopt;
+}
+
+Status DebugTarget::insert(Watch watch) {
+  auto gpa = place_now(watch.by, watch.addr);
   bool ram = gpa && session_.memory().find(*gpa) != nullptr;
-  if (ram && kind != gdb::WatchKind::write) {
+  if (engine_watches()) {
+    TRY(watch_in_engine(watch));
+  } else if (watch.length > vm::kPageSize) {
+    return fail(fmt::format("a watch of {} bytes is too long; at most {}", watch.length, vm::kPageSize));
+  } else if (ram && watch.kind != gdb::WatchKind::write) {
     return fail(
-        fmt::format("{:#x} is RAM: only `watch` works there; rwatch and awatch are for device registers", addr.value));
+        fmt::format("{:#x} is RAM: only `watch` works there on KVM; rwatch and awatch are for device registers", watch.addr),
+        "-accel soft has all three.");
   }
-  Watch watch{kind, addr, std::max<uint64_t>(length, 1), 0, {}};
-  if (!ram) {
-    vm::AccessFilter filter;
-    if (kind != gdb::WatchKind::access)
-      filter.direction = kind == gdb::WatchKind::write ? vm::Direction::write : vm::Direction::read;
-    auto place_at = [text = fmt::format("{:#x}", addr.value), length = watch.length](vm::GuestPhys at) {
-      return vm::Place{text, "", vm::Space::mmio, at.value, at.value + length - 1};
-    };
-    auto resolve = [this, addr, place_at]() -> std::optional<vm::Place> {
-      auto now = session_.vcpu().state();
-      auto at = now ? vm::translate(*now, session_.memory(), addr) : tl::make_unexpected(now.error());
-      if (!at) return std::nullopt;
-      return place_at(*at);
-    };
-    if (gpa) filter.places = {place_at(*gpa)};
-    watch.break_id = session_.breaks().add(std::move(filter), 0, gpa ? nullptr : std::function(resolve));
-  }
+  if (!ram) watch_device(watch);
   watches_.push_back(std::move(watch));
   return {};
 }
 
-Status DebugTarget::remove_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) {
+Status DebugTarget::watch_in_engine(Watch& watch) {
+  vm::Watchpoint what{.by = watch.by,
+                      .first = watch.addr,
+                      .length = watch.length,
+                      .on_read = watch.kind != gdb::WatchKind::write,
+                      .on_write = watch.kind != gdb::WatchKind::read};
+  TRY_ASSIGN(watch.watch_id, session_.watches().add(session_.vcpu(), what, false));
+  return {};
+}
+
+/// An address that does not translate now may lead to a device later.
+void DebugTarget::watch_device(Watch& watch) {
+  vm::AccessFilter filter;
+  if (watch.kind != gdb::WatchKind::access)
+    filter.direction = watch.kind == gdb::WatchKind::write ? vm::Direction::write : vm::Direction::read;
+  auto resolve = [this, by = watch.by, addr = watch.addr, length = watch.length]() -> std::optional<vm::Place> {
+    auto at = place_now(by, addr);
+    if (!at) return std::nullopt;
+    return vm::Place{fmt::format("{:#x}", addr), "", vm::Space::mmio, at->value, at->value + (length - 1)};
+  };
+  auto place = resolve();
+  if (place) filter.places = {*place};
+  watch.break_id = session_.breaks().add(std::move(filter), 0, place ? nullptr : std::function(resolve));
+}
+
+Status DebugTarget::remove(const Watch& like) {
   auto found = std::find_if(watches_.begin(), watches_.end(), [&](const Watch& w) {
-    return w.kind == kind && w.addr == addr && w.length == std::max<uint64_t>(length, 1);
+    return w.kind == like.kind && w.by == like.by && w.addr == like.addr && w.length == like.length;
   });
   if (found == watches_.end()) return {};
-  if (found->break_id != 0) session_.breaks().remove(found->break_id);
+  TRY(remove_from_session(*found));
   watches_.erase(found);
   return {};
 }
 
-bool DebugTarget::watches_memory() const {
-  return std::any_of(watches_.begin(), watches_.end(), [](const Watch& w) { return w.break_id == 0; });
+Status DebugTarget::remove_from_session(const Watch& watch) {
+  if (watch.break_id != 0) session_.breaks().remove(watch.break_id);
+  if (watch.watch_id != 0) TRY(session_.watches().remove(session_.vcpu(), watch.watch_id));
+  return {};
 }
 
-/// A KVM guest's stores to RAM do not stop it: walk and compare. Exact, and catches DMA too; tens of thousands of steps a
-/// second.
+size_t DebugTarget::read_watched(const Watch& watch, MutableByteSpan to) {
+  return watch.by == vm::Watchpoint::By::physical ? read_physical({watch.addr}, to) : read_virtual({watch.addr}, to);
+}
+
+bool DebugTarget::watches_memory() const {
+  return std::any_of(watches_.begin(), watches_.end(), [](const Watch& w) { return w.break_id == 0 && w.watch_id == 0; });
+}
+
+/// Stores to RAM do not stop a guest whose engine has no watchpoints: walk and compare. Exact, and catches DMA too; tens of
+/// thousands of steps a second.
 Result<gdb::Stop> DebugTarget::walk_until_memory_changes() {
   for (Watch& watch : watches_) {
     watch.before.resize(watch.length);
-    watch.before.resize(watch.break_id == 0 ? read_virtual(watch.addr, watch.before) : 0);
+    watch.before.resize(watch.break_id == 0 ? read_watched(watch, watch.before) : 0);
   }
   for (;;) {
     TRY_ASSIGN(vm::SessionStop stop, session_.resume(vm::ResumeFor::walk));
     for (Watch& watch : watches_) {
       Bytes now(watch.before.size());
-      if (now.empty() || read_virtual(watch.addr, now) != now.size() || now == watch.before) continue;
-      gdb::Stop out{.kind = gdb::Stop::Kind::watch, .watch_addr = watch.addr.value, .watch_kind = watch.kind};
+      if (now.empty() || read_watched(watch, now) != now.size() || now == watch.before) continue;
+      gdb::Stop out{.kind = gdb::Stop::Kind::watch, .watch_addr = watch.addr, .watch_kind = watch.kind};
       return out;
     }
     if (stop.kind != vm::SessionStop::Kind::step) return convert(stop);
@@ -210,9 +267,7 @@ Result<gdb::Stop> DebugTarget::walk_until_memory_changes() {
 void DebugTarget::detach() {
   breakpoints_.clear();
   static_cast<void>(apply_breakpoints());
-  for (const Watch& watch : watches_) {
-    if (watch.break_id != 0) session_.breaks().remove(watch.break_id);
-  }
+  for (const Watch& watch : watches_) static_cast<void>(remove_from_session(watch));
   watches_.clear();
 }
 

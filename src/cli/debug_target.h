@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <list>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -29,6 +30,8 @@ class DebugTarget final : public gdb::Target {
   Status remove_breakpoint(vm::GuestVirt addr) override;
   Status insert_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) override;
   Status remove_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) override;
+  Status insert_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) override;
+  Status remove_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) override;
   std::string monitor(std::string_view command) override { return monitor_.execute(command); }
   void detach() override;
   void kill() override { killed_ = true; }
@@ -38,18 +41,31 @@ class DebugTarget final : public gdb::Target {
   const std::optional<vm::SessionStop>& end() const { return end_; }
 
  private:
-  /// A watch on a device is an access break; one on RAM is looked after step by step.
+  /// A watch on a device is an access break, whose stop says more; and, as its address may lead to RAM later, a watchpoint
+  /// of the engine. Where the engine has none, RAM is looked after step by step.
   struct Watch {
     gdb::WatchKind kind;
-    vm::GuestVirt addr;
+    vm::Watchpoint::By by;
+    uint64_t addr;
     uint64_t length;
     unsigned break_id = 0;  // 0: RAM
-    Bytes before;           // RAM: the contents when the guest was resumed
+    unsigned watch_id = 0;  // 0: the engine has no watchpoints
+    Bytes before;           // RAM without a watchpoint: the contents when the guest was resumed
   };
 
   size_t read_device(vm::GuestPhys addr, MutableByteSpan to) const;
   Status apply_breakpoints();
   Result<gdb::Stop> convert(const vm::SessionStop& stop);
+  gdb::Stop device_stop(const vm::SessionStop& stop);
+  gdb::Stop watch_stop(const vm::WatchHit& hit);
+  bool engine_watches() { return session_.vcpu().capabilities().max_watchpoints != 0; }
+  Status insert(Watch watch);
+  Status watch_in_engine(Watch& watch);
+  void watch_device(Watch& watch);
+  Status remove(const Watch& like);
+  Status remove_from_session(const Watch& watch);
+  std::optional<vm::GuestPhys> place_now(vm::Watchpoint::By by, uint64_t addr);
+  size_t read_watched(const Watch& watch, MutableByteSpan to);
   Result<gdb::Stop> walk_until_memory_changes();
   bool watches_memory() const;
 

@@ -68,8 +68,9 @@ Result<Engine> Engine::for_replay(const std::string& accel, const trace::Descrip
   return Engine(std::move(*host), "; it was recorded there");
 }
 
-Result<std::unique_ptr<vm::Vcpu>> Engine::create_vcpu(vm::GuestMemory& memory, const vm::CpuModel& model) const {
-  if (is_soft()) return soft::create_vcpu(memory, model, soft::Execution::translate, code_.get());
+Result<std::unique_ptr<vm::Vcpu>> Engine::create_vcpu(vm::GuestMemory& memory, const vm::CpuModel& model,
+                                                      uint64_t steps) const {
+  if (is_soft()) return soft::create_vcpu(memory, model, soft::Execution::translate, code_.get(), steps);
   return kvm::create_vcpu(*host_, memory, model);
 }
 

@@ -24,7 +24,9 @@ class Engine {
   /// For a replay. auto takes the engine that recorded it where that is here, else soft.
   static Result<Engine> for_replay(const std::string& accel, const trace::Description& recording);
 
-  Result<std::unique_ptr<vm::Vcpu>> create_vcpu(vm::GuestMemory& memory, const vm::CpuModel& model) const;
+  /// `steps`: what it counts on from, where it counts.
+  Result<std::unique_ptr<vm::Vcpu>> create_vcpu(vm::GuestMemory& memory, const vm::CpuModel& model,
+                                                uint64_t steps = 0) const;
   /// The model as a guest of this engine sees it: some hosts' KVM shows CPUID bits whatever it is told.
   Result<vm::CpuModel> effective_model(const vm::CpuModel& model) const;
   bool is_soft() const { return host_ == nullptr; }

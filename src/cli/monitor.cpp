@@ -12,6 +12,8 @@ std::string Monitor::help() {
   return "mmio break PLACE [r|w] [size N] [value V[/MASK]] [count N]   stop on a device access (from the Nth on)\n"
          "mmio list | mmio delete ID|all                               the breakpoints on device accesses\n"
          "mmio last [PLACE]                                            the last device access\n"
+         "watch phys|virt ADDR [LENGTH] [r|w|rw]                       stop on the CPU's accesses to memory (soft)\n"
+         "watch list | watch delete ID|all                             the watchpoints on memory\n"
          "devices                                                      where each device answers\n"
          "dma ADDR [COUNT]                                             replay: the last device writes to this memory "
          "address\n"
@@ -20,7 +22,7 @@ std::string Monitor::help() {
 }
 
 const std::vector<std::string>& Monitor::words() {
-  static const std::vector<std::string> kWords = {"mmio", "devices", "dma", "where", "help"};
+  static const std::vector<std::string> kWords = {"mmio", "watch", "devices", "dma", "where", "help"};
   return kWords;
 }
 
@@ -35,6 +37,7 @@ std::string Monitor::execute(std::string_view line) {
 Result<std::string> Monitor::dispatch(const Arguments& words) {
   if (words.empty() || words[0] == "help") return help();
   if (words[0] == "mmio") return mmio(words);
+  if (words[0] == "watch") return watch(words);
   if (words[0] == "devices" || words[0] == "regs") return devices();
   if (words[0] == "dma") return dma(words);
   if (words[0] == "where") return where();
@@ -117,6 +120,62 @@ Result<std::string> Monitor::mmio_last(const Arguments& words) {
   }
   if (seen == nullptr) return "no such access so far\n";
   return session_.stop_line(*seen) + "\n";
+}
+
+Result<std::string> Monitor::watch(const Arguments& words) {
+  std::string_view verb = words.size() > 1 ? words[1] : "";
+  if (verb == "phys" || verb == "virt") return watch_add(words);
+  if (verb == "delete") return watch_delete(words);
+  if (verb == "list" && words.size() == 2) return watch_list();
+  return fail_usage(fmt::format("watch: unknown word '{}'", verb), "watch phys ADDR ..., watch list, watch delete ID.");
+}
+
+Result<std::string> Monitor::watch_add(const Arguments& words) {
+  auto first = words.size() >= 3 ? parse_u64(words[2]) : std::nullopt;
+  vm::Watchpoint what;
+  what.by = words[1] == "phys" ? vm::Watchpoint::By::physical : vm::Watchpoint::By::linear;
+  bool understood = first.has_value() && words.size() <= 5;
+  for (size_t i = 3; i < words.size() && understood; ++i) {
+    std::string_view word = words[i];
+    bool kind = word == "r" || word == "w" || word == "rw";
+    if (kind && i + 1 == words.size()) {
+      what.on_read = word != "w";
+      what.on_write = word != "r";
+      continue;
+    }
+    auto length = parse_u64(word);
+    understood = i == 3 && length.has_value();
+    what.length = length.value_or(1);
+  }
+  if (!understood) {
+    return fail_usage(fmt::format("watch {} wants an address, perhaps a length, perhaps r, w or rw", words[1]),
+                      "For example: watch phys 0x101040 8 rw");
+  }
+  what.first = *first;
+  TRY_ASSIGN(unsigned id, session_.watches().add(session_.vcpu(), what, true));
+  return fmt::format("watchpoint {}: {}\n", id, vm::describe(what));
+}
+
+Result<std::string> Monitor::watch_delete(const Arguments& words) {
+  vm::WatchList& watches = session_.watches();
+  if (words.size() == 3 && words[2] == "all") {
+    TRY(watches.remove_listed(session_.vcpu()));
+    return "all watchpoints deleted\n";
+  }
+  auto id = words.size() == 3 ? parse_u64(words[2]) : std::nullopt;
+  bool known = id && std::ranges::any_of(watches.list(), [&](const auto& one) { return one.listed && one.id == *id; });
+  if (!known) return fail_usage("watch delete wants the number of a watchpoint, or all", "`watch list` shows them.");
+  TRY(watches.remove(session_.vcpu(), static_cast<unsigned>(*id)));
+  return fmt::format("watchpoint {} deleted\n", *id);
+}
+
+std::string Monitor::watch_list() const {
+  std::string text;
+  for (const vm::WatchList::Entry& one : session_.watches().list()) {
+    if (!one.listed) continue;
+    text += fmt::format("{}: {}, hit {} time{}\n", one.id, vm::describe(one.what), one.hits, one.hits == 1 ? "" : "s");
+  }
+  return text.empty() ? "no watchpoints\n" : text;
 }
 
 std::string Monitor::devices() const {

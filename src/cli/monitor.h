@@ -32,6 +32,10 @@ class Monitor {
   Result<std::string> mmio_delete(const Arguments& words);
   Result<std::string> mmio_last(const Arguments& words);
   std::string mmio_list() const;
+  Result<std::string> watch(const Arguments& words);
+  Result<std::string> watch_add(const Arguments& words);
+  Result<std::string> watch_delete(const Arguments& words);
+  std::string watch_list() const;
   std::string devices() const;
   std::string where() const;
   Result<std::string> dma(const Arguments& words);

@@ -122,8 +122,13 @@ Result<int> replay(const ReplayCommand& c) {
   TRY_ASSIGN(vm::CpuModel effective, engine.effective_model(model));
   if (effective != model)
     say("this host's KVM shows the guest other CPUID values than the recording has: a guest that reads them diverges");
-  TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, model));
+  TRY_ASSIGN(std::optional<uint64_t> steps, replay::steps_at_start(*reader, options.from_keyframe));
+  TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, model, steps.value_or(0)));
   if (!c.quiet) say("engine: " + engine.description());
+  if (!steps && engine.is_soft() && reader->description().engine.starts_with("soft")) {
+    say(fmt::format("keyframe {} does not say how many instructions ran before it: a guest that reads RDTSC diverges",
+                    c.from_keyframe));
+  }
   std::optional<gdb::Server> server;
   if (!c.gdb.empty()) {
     TRY_ASSIGN(server, gdb::Server::listen(c.gdb));

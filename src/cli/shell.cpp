@@ -43,8 +43,8 @@ std::string Shell::help() {
 }
 
 std::vector<std::string> Shell::candidates() const {
-  std::vector<std::string> words = {"open", "info",  "events", "run",  "until", "step", "goto",  "break", "delete",
-                                    "mem",  "disas", "help",   "quit", "list",  "last", "value", "size",  "count"};
+  std::vector<std::string> words = {"open",  "info", "events", "run",  "until", "step",  "goto", "break", "delete", "mem",
+                                    "disas", "help", "quit",   "list", "last",  "value", "size", "count", "phys",   "virt"};
   words.insert(words.end(), Monitor::words().begin(), Monitor::words().end());
   std::set<std::string> devices;
   if (replay_) {
@@ -230,6 +230,9 @@ Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
   TRY_ASSIGN(vm::CpuState cpu, replay_->vcpu->state());
   std::string text;
   if (stop.kind == Kind::device) text = replayer.stop_line(stop.seen) + "\n";
+  if (stop.kind == Kind::watch) {
+    text = vm::watch_line(stop.watch, replayer.watches().count(stop.watch).what, replayer.last_event()) + "\n";
+  }
   if (stop.kind == Kind::interrupted) text = "interrupted\n";
   uint8_t bytes[15];
   size_t got = vm::read_virtual(cpu, replay_->memory, {cpu.linear_rip()}, bytes);
@@ -278,9 +281,11 @@ Result<std::string> Shell::goto_event(const Arguments& words) {
   if (behind) {
     auto breaks = replay_->replayer->breaks().list();
     auto breakpoints = replay_->breakpoints;
+    auto watches = replay_->replayer->watches().list();
     replay_.reset();
     TRY_ASSIGN(Replay * fresh, replay());
     for (auto& one : breaks) fresh->replayer->breaks().add(one.filter, one.skip);
+    for (auto& one : watches) TRY(fresh->replayer->watches().add(*fresh->vcpu, one.what, one.listed));
     fresh->breakpoints = breakpoints;
     TRY(fresh->replayer->set_breakpoints(breakpoints));
   }

@@ -194,7 +194,9 @@ Status LiveSession::digest_if_due() {
   if (cut) pages.resize(kMaxPages);
   TRY(append(trace::DigestEvent{vm::hash(cpu), ram, std::move(pages), cut}));
   if (options_.keyframe_ns && now >= next_keyframe_ns_) {
-    TRY(log_->append_keyframe(cpu, machine_.memory(), devices_, tracker_->take_touched(), time_us()));
+    std::optional<trace::StepCounts> steps;
+    if (vcpu_.capabilities().exact_steps) steps = trace::StepCounts{vcpu_.steps(), event_steps_};
+    TRY(log_->append_keyframe(cpu, machine_.memory(), devices_, tracker_->take_touched(), steps, time_us()));
     next_keyframe_ns_ = machine_.timers().now_ns() + *options_.keyframe_ns;
   }
   uint64_t after = machine_.timers().now_ns();

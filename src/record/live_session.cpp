@@ -36,6 +36,10 @@ LiveSession::LiveSession(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuMode
   next_digest_ns_ = options_.virtual_time != nullptr ? kDigestEveryVirtualNs : kDigestEveryNs;
   note_event_steps();
   if (options_.keyframe_ns) next_keyframe_ns_ = *options_.keyframe_ns;
+  watch_observer_ = machine_.memory().add_observer([this](uint64_t offset, ByteSpan bytes, vm::Writer writer) {
+    auto hit = writer == vm::Writer::device ? device_hit(offset, bytes.size()) : std::nullopt;
+    if (hit) stop_with({.kind = SessionStop::Kind::watch, .watch = *hit});
+  });
   if (log_ == nullptr) return;
   tracker_.emplace(vcpu_, machine_.memory());
   observer_ = machine_.memory().add_observer([this](uint64_t offset, ByteSpan bytes, vm::Writer writer) {
@@ -45,6 +49,7 @@ LiveSession::LiveSession(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuMode
 }
 
 LiveSession::~LiveSession() {
+  machine_.memory().remove_observer(watch_observer_);
   if (observer_) machine_.memory().remove_observer(*observer_);
 }
 
@@ -171,6 +176,12 @@ Status LiveSession::handle(const vm::Exit& exit) {
                         [&](const vm::BreakpointHit&) -> Status {
                           away();
                           stop_with({.kind = SessionStop::Kind::breakpoint});
+                          return {};
+                        },
+                        [&](const vm::WatchHit& hit) -> Status {
+                          away();
+                          window_since_event_ = false;  // a step may have passed the first open boundary
+                          stop_with({.kind = SessionStop::Kind::watch, .watch = hit});
                           return {};
                         },
                         [&](const vm::Completed&) -> Status {

@@ -131,6 +131,7 @@ class LiveSession final : public vm::Session {
   bool at_exact_window_ = false;
   std::shared_ptr<const trace::MatchedState> point_;     // of the asynchronous point we stand at, when something may enter
   std::optional<vm::GuestMemory::ObserverId> observer_;  // while recording
+  vm::GuestMemory::ObserverId watch_observer_ = 0;       // stops at what devices write
   Status log_status_;                                    // of what observers logged
   std::optional<vm::PowerEvent> power_;
   std::optional<vm::SessionStop> stop_;

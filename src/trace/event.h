@@ -93,6 +93,12 @@ struct DigestEvent {
   std::vector<std::pair<uint64_t, uint64_t>> pages;
   bool pages_cut = false;
 };
+/// Counts of steps since the start, at a keyframe of an engine that counts them.
+struct StepCounts {
+  uint64_t here = 0;
+  uint64_t last_event = 0;  ///< where Where::steps counts from
+  bool operator==(const StepCounts&) const = default;
+};
 /// A keyframe stands in the file for this point (Reader::keyframe).
 struct KeyframeEvent {
   uint64_t index = 0;

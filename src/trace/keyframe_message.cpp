@@ -4,12 +4,24 @@
 namespace dejavm::trace {
 namespace {
 
+constexpr uint64_t kMaxSteps = uint64_t{1} << 62;  // no guest comes that far, and sums of counts do not overflow
+
+Result<std::optional<StepCounts>> read_steps(schema::Keyframe::Reader from) {
+  if (!from.getCountsSteps()) return std::nullopt;
+  StepCounts steps{from.getSteps(), from.getEventSteps()};
+  if (steps.here >= kMaxSteps || steps.last_event >= kMaxSteps) {
+    return fail_damaged(fmt::format("a keyframe claims {:#x} steps, {:#x} at its last event", steps.here, steps.last_event));
+  }
+  return steps;
+}
+
 Result<Keyframe> parse_keyframe(schema::Keyframe::Reader from) {
   Keyframe keyframe;
   keyframe.after_event = from.getAfterEvent();
   TRY_ASSIGN(keyframe.cpu, read_cpu(from.getCpu()));
   TRY_ASSIGN(keyframe.memory, read_memory(from.getMemory()));
   TRY_ASSIGN(keyframe.devices, read_devices(from.getDevices()));
+  TRY_ASSIGN(keyframe.steps, read_steps(from));
   return keyframe;
 }
 
@@ -32,6 +44,9 @@ Words keyframe_message(const Keyframe& keyframe) {
     write_cpu(to.initCpu(), keyframe.cpu);
     write_memory(to.initMemory(static_cast<unsigned>(keyframe.memory.size())), keyframe.memory);
     write_devices(to.initDevices(static_cast<unsigned>(keyframe.devices.size())), keyframe.devices);
+    to.setCountsSteps(keyframe.steps.has_value());
+    to.setSteps(keyframe.steps ? keyframe.steps->here : 0);
+    to.setEventSteps(keyframe.steps ? keyframe.steps->last_event : 0);
   });
 }
 

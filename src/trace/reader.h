@@ -27,6 +27,7 @@ struct Keyframe {
   vm::CpuState cpu;
   std::vector<vm::MemoryRange> memory;
   std::vector<vm::DeviceRegion> devices;
+  std::optional<StepCounts> steps;  ///< none: the recorder did not count or, an older one, did not write it down
 };
 
 /// Random access to the chunks of a trace file. The file is read as it is needed: one that changes under the reader is

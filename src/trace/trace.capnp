@@ -133,6 +133,9 @@ struct Keyframe {
   cpu @1 :CpuState;
   memory @2 :List(MemoryRange);
   devices @3 :List(DeviceRegion);
+  countsSteps @4 :Bool;          # the next two are known: the engine counts steps
+  steps @5 :UInt64;              # since the start, below 2^62
+  eventSteps @6 :UInt64;         # where steps after the last event are counted from, below 2^62
 }
 
 struct CpuidLeaf {

@@ -56,7 +56,7 @@ class FileWriter final : public Writer {
   Status append(const Event& event) override;
   Status append_keyframe(const vm::CpuState& cpu, const vm::GuestMemory& memory,
                          const std::vector<vm::DeviceRegion>& devices, const std::vector<uint64_t>& pages,
-                         uint64_t time_us) override;
+                         std::optional<StepCounts> steps, uint64_t time_us) override;
   uint64_t events() const override { return events_; }
   Status finish(const End& end) override;
 
@@ -198,14 +198,14 @@ Status FileWriter::append_large(std::span<const uint64_t> message, bool numbered
 
 Status FileWriter::append_keyframe(const vm::CpuState& cpu, const vm::GuestMemory& memory,
                                    const std::vector<vm::DeviceRegion>& devices, const std::vector<uint64_t>& pages,
-                                   uint64_t time_us) {
+                                   std::optional<StepCounts> steps, uint64_t time_us) {
   if (!status_) return status_;
   std::vector<Payload> payloads;
   TRY(sticky(write_pages(memory, pages, true, [&](const Words& message, bool) -> Status {
     payloads.push_back(pack(FrameType::keyframe_pages, message));
     return {};
   })));
-  payloads.push_back(pack(FrameType::keyframe, keyframe_message({events_, cpu, memory.map(), devices})));
+  payloads.push_back(pack(FrameType::keyframe, keyframe_message({events_, cpu, memory.map(), devices, steps})));
   TRY(sticky(next_journal(frames_size(payloads), 0)));
   TRY(sticky(thread_.wait_idle()));
   TRY(sticky(write_frames(payloads)));

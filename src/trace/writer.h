@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -35,10 +36,10 @@ class Writer {
   virtual Status append_access(const AccessEvent& event, uint64_t time_us) = 0;
   virtual Status append(const Event& event) = 0;
   /// Writes a keyframe (CPU state, memory map, device table and the pages changed since the last keyframe or the start) and
-  /// the KeyframeEvent that points to it. `pages`: backing page numbers, ascending.
+  /// the KeyframeEvent that points to it. `pages`: backing page numbers, ascending. `steps`: where the engine counts them.
   virtual Status append_keyframe(const vm::CpuState& cpu, const vm::GuestMemory& memory,
                                  const std::vector<vm::DeviceRegion>& devices, const std::vector<uint64_t>& pages,
-                                 uint64_t time_us) = 0;
+                                 std::optional<StepCounts> steps, uint64_t time_us) = 0;
 
   /// Numbered events appended so far.
   virtual uint64_t events() const = 0;

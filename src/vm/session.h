@@ -15,6 +15,7 @@
 #include "vm/device.h"
 #include "vm/guest_memory.h"
 #include "vm/vcpu.h"
+#include "vm/watch_list.h"
 
 namespace dejavm::vm {
 
@@ -29,12 +30,14 @@ struct SessionStop {
     step,
     breakpoint,   ///< the next instruction has a breakpoint
     device,       ///< `seen` matched an AccessBreak; its instruction has completed
+    watch,        ///< `watch`: a watchpoint of the vCPU was hit
     interrupted,  ///< interrupt() was called
     position,     ///< the position that was asked for is reached (replay)
     ended,        ///< the guest, or the recording, ended: `reason`
     diverged,     ///< a replay differs from its recording: `reason`
   } kind = Kind::ended;
   SeenAccess seen{};
+  WatchHit watch{};
   unsigned break_id = 0;
   std::string reason{};
   uint8_t exit_status = 0;  ///< ended: what the guest exited with
@@ -57,6 +60,8 @@ class Session {
   /// The device table as of now.
   virtual const std::vector<DeviceRegion>& devices() const = 0;
   virtual AccessBreaks& breaks() = 0;
+  /// Watchpoints on guest memory, where vcpu().capabilities().max_watchpoints is not 0; `add` them with vcpu().
+  WatchList& watches() { return watches_; }
   virtual const AccessHistory& history() const = 0;
   /// Number of the last numbered event, -1 before the first.
   virtual int64_t last_event() const = 0;
@@ -65,6 +70,14 @@ class Session {
   std::string stop_line(SeenAccess seen);
   /// Why registers and memory must not be changed by hand here; empty where they may.
   virtual std::string why_read_only() const = 0;
+
+ protected:
+  /// A device wrote `size` bytes of the backing: the watchpoint that has them, in the first 16 MiB of its range, by the page
+  /// tables as they are.
+  std::optional<WatchHit> device_hit(uint64_t backing_offset, uint64_t size);
+
+ private:
+  WatchList watches_;
 };
 
 }  // namespace dejavm::vm

@@ -46,11 +46,32 @@ struct BreakpointHit {
 struct StepLimit {};
 /// Nothing is pending any more (RunMode::complete). Consistent.
 struct Completed {};
+
+/// Bytes of guest memory to stop at: [first, first + length), which does not wrap around.
+struct Watchpoint {
+  enum class By : uint8_t { linear, physical };
+  By by = By::linear;
+  uint64_t first = 0;
+  uint64_t length = 1;
+  bool on_read = false;
+  bool on_write = true;
+  bool operator==(const Watchpoint&) const = default;
+};
+/// The instruction (or the iteration of a rep string instruction, or the delivery of an exception or interrupt) that just
+/// completed accessed watched bytes; takes the place of Stepped and Completed. Consistent. Of several accesses it is the
+/// first write, else the first read.
+struct WatchHit {
+  size_t watchpoint = 0;  ///< index in what set_watchpoints() got; the first one of several
+  uint64_t address = 0;   ///< of the first watched byte that was accessed; linear or physical as the watchpoint is
+  Direction direction = Direction::write;
+  /// Linear address of the instruction, or of the interrupted one; nothing: a device wrote (Session::device_hit()).
+  std::optional<GuestVirt> instruction;
+};
 /// Triple fault.
 struct Shutdown {};
 
 using Exit = std::variant<DeviceAccess, Halted, MsrAccess, WindowOpen, Interrupted, Stepped, BreakpointHit, StepLimit,
-                          Completed, Shutdown>;
+                          Completed, Shutdown, WatchHit>;
 
 enum class RunMode {
   free,      ///< until an exit
@@ -64,8 +85,9 @@ struct VcpuCapabilities {
   bool hardware_breakpoints = false;  ///< breakpoints cost nothing while not hit; at most `max_breakpoints`
   unsigned max_breakpoints = 0;
   bool single_step = false;
-  bool exact_steps = false;  ///< steps() counts, and set_step_limit() ends a free run at exactly that count
-  std::string description;   ///< e.g. "kvm (kvm_pvm: hardware breakpoints and single-step work, ...)"
+  bool exact_steps = false;    ///< steps() counts, and set_step_limit() ends a free run at exactly that count
+  size_t max_watchpoints = 0;  ///< SIZE_MAX: any number, each of any length
+  std::string description;     ///< e.g. "kvm (kvm_pvm: hardware breakpoints and single-step work, ...)"
 };
 
 /// One vCPU. All calls but kick() from one thread. Errors of run() are final: emulation failures carry instruction bytes,
@@ -113,9 +135,18 @@ class Vcpu {
   /// Replaces all breakpoints (linear addresses). More than max_breakpoints is an error.
   virtual Status set_breakpoints(std::span<const GuestVirt> addresses) = 0;
 
+  /// Replaces all watchpoints, honoured in every mode of run(). The CPU's accesses to data count, its own to stacks and
+  /// descriptor tables included; instruction fetches, page walks and what others write do not, nor do accesses of
+  /// instructions that fault. More than max_watchpoints, or a range that wraps around, is an error.
+  virtual Status set_watchpoints(std::span<const Watchpoint> watchpoints) {
+    if (watchpoints.empty()) return {};
+    return fail("this engine has no watchpoints", "Use -accel soft, or step and compare.");
+  }
+
   /// Steps since the vCPU was made (docs/determinism.md says what a step is), where capabilities().exact_steps.
   virtual uint64_t steps() const { return 0; }
-  /// Where capabilities().exact_steps: a free run ends with StepLimit when steps() is at least `limit`. UINT64_MAX: never.
+  /// Where capabilities().exact_steps: a free run ends with StepLimit at exactly `limit` steps, or at once beyond them.
+  /// UINT64_MAX: never.
   virtual void set_step_limit(uint64_t /*limit*/) {}
 
   /// Adds the pages that the vCPU changed since the last call to GuestMemory's dirty set.

@@ -58,19 +58,6 @@ bool of_system(const ZydisDecodedInstruction& insn) {
   }
 }
 
-/// SSE4.2's string comparisons: soft does not have them and says so.
-bool is_missing(ZydisMnemonic mnemonic) {
-  switch (mnemonic) {
-    case ZYDIS_MNEMONIC_PCMPESTRI:
-    case ZYDIS_MNEMONIC_PCMPESTRM:
-    case ZYDIS_MNEMONIC_PCMPISTRI:
-    case ZYDIS_MNEMONIC_PCMPISTRM:
-      return true;
-    default:
-      return false;
-  }
-}
-
 /// x87 transcendentals and RCP/RSQRT: soft has the model's tables or the host's answer, which is no news on this host.
 bool approximates(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
@@ -90,7 +77,14 @@ bool approximates(ZydisMnemonic mnemonic) {
 
 /// What dejavm64-v1 may lack and no KVM can take away from code that runs natively.
 bool may_be_hidden(const ZydisDecodedInstruction& insn) {
-  if (insn.meta.isa_set == ZYDIS_ISA_SET_SHA || insn.meta.isa_set == ZYDIS_ISA_SET_GFNI) return true;
+  switch (insn.meta.isa_set) {
+    case ZYDIS_ISA_SET_ADOX_ADCX:
+    case ZYDIS_ISA_SET_GFNI:
+    case ZYDIS_ISA_SET_SHA:
+      return true;
+    default:
+      break;
+  }
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_CLFLUSHOPT:
     case ZYDIS_MNEMONIC_CLWB:
@@ -175,9 +169,7 @@ bool is_vector_or_x87(const ZydisDecodedInstruction& insn) {
 bool comparable(const RandomInstruction& random, Mode mode) {
   const ZydisDecodedInstruction& insn = random.insn;
   if (insn.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY) return false;  // VEX, EVEX, XOP are not of dejavm64-v1
-  if (of_system(insn) || approximates(insn.mnemonic) || may_be_hidden(insn) || is_missing(insn.mnemonic)) {
-    return false;
-  }
+  if (of_system(insn) || approximates(insn.mnemonic) || may_be_hidden(insn)) return false;
   if (mode != Mode::real16 && writes_segment(random)) return false;
   if (mode == Mode::user64) return !shows_host(random);
   return mode == Mode::long64 ? !is_cut_branch(random) : !is_misread(random);

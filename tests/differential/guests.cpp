@@ -51,7 +51,7 @@ Result<std::unique_ptr<Guests>> Guests::create() {
   }
   auto guests = std::unique_ptr<Guests>(new Guests(std::move(host), std::move(model), std::move(sides)));
   for (Engine engine : kSoftEngines) {
-    auto how = engine == Engine::translator ? soft::Execution::translate : soft::Execution::interpret;
+    auto how = engine == Engine::translator ? soft::Execution::translate_at_once : soft::Execution::interpret;
     Side& side = guests->side(engine);
     TRY_ASSIGN(side.vcpu, soft::create_vcpu(side.memory, guests->model_, how));
   }

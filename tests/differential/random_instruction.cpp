@@ -87,7 +87,10 @@ RandomInstruction InstructionSource::instruction(std::mt19937_64& random) const 
       made.bytes[at++] = kOverrides[random() % 6];
     }
     if (code_bits(mode_) == 64 && one_in(2)) made.bytes[at++] = static_cast<uint8_t>(0x40 | random() % 16);
-    if (one_in(3)) made.bytes[at++] = 0x0f;
+    if (one_in(3)) {
+      made.bytes[at++] = 0x0f;
+      if (one_in(8)) made.bytes[at++] = one_in(2) ? 0x38 : 0x3a;  // SSSE3 to SSE4.2, which chance would hardly make
+    }
     if (!decode(made) || !comparable(made, mode_)) continue;
     if (mode_ != Mode::user64 && is_vector_or_x87(made.insn) && !one_in(16)) continue;
     return made;

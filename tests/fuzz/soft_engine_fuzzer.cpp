@@ -52,6 +52,10 @@ std::string describe(const Result<vm::Exit>& exit) {
     return fmt::format("MSR {:#x}, write {}, value {:#x}", msr->index, msr->write, msr->value);
   }
   if (const auto* hit = std::get_if<vm::BreakpointHit>(&*exit)) return fmt::format("breakpoint {:#x}", hit->at.value);
+  if (const auto* hit = std::get_if<vm::WatchHit>(&*exit)) {
+    return fmt::format("watchpoint {} at {:#x}, write {}, by {:#x}", hit->watchpoint, hit->address,
+                       hit->direction == vm::Direction::write, hit->instruction.value_or(vm::GuestVirt{}).value);
+  }
   return fmt::format("exit {}", exit->index());
 }
 
@@ -86,7 +90,7 @@ class Twins {
       : random_(sketch.seed()),
         longest_run_(sketch.longest_run()),
         interpreted_(sketch, soft::Execution::interpret),
-        translated_(sketch, soft::Execution::translate) {
+        translated_(sketch, soft::Execution::translate_at_once) {
     bool possible = interpreted_.vcpu->set_state(sketch.state()).has_value();
     if (translated_.vcpu->set_state(sketch.state()).has_value() != possible) found("a state is possible for one of the two");
     done_ = !possible;
@@ -141,6 +145,7 @@ class Twins {
     if (consistent_ && random_.one_in(6)) inject(value);
     if (random_.one_in(8)) both([&](Guest& guest) { guest.vcpu->request_window(value % 2 == 0); });
     if (random_.one_in(12)) set_breakpoints();
+    if (random_.one_in(16)) set_watchpoints();
     if (consistent_ && random_.one_in(16)) write_memory(value);
     if (random_.one_in(20)) both([](Guest& guest) { guest.vcpu->kick(); });
     if (random_.one_in(24)) compare_memory();
@@ -172,6 +177,34 @@ class Twins {
     both([&](Guest& guest) { CHECK(guest.vcpu->set_breakpoints(breakpoints).has_value()); });
   }
 
+  /// Near what the registers point to, mostly: there programs access.
+  void set_watchpoints() {
+    std::vector<vm::Watchpoint> watchpoints;
+    vm::CpuState now = interpreted_.state();
+    for (uint64_t i = random_.next() % 4; i > 0; --i) {
+      uint64_t value = random_.next();
+      bool physical = value % 2 == 0;
+      uint64_t near = value % 8 == 1 ? value >> 8 : now.gpr[value / 8 % 16] + value / 256 % 64 - 32;
+      uint64_t first = physical ? near % kRamSize : near;
+      uint64_t length = random_.one_in(4) ? 1 + random_.next() % 0x3000 : 1 + random_.next() % 8;
+      watchpoints.push_back({.by = physical ? vm::Watchpoint::By::physical : vm::Watchpoint::By::linear,
+                             .first = first,
+                             .length = std::min(length, UINT64_MAX - first),
+                             .on_read = random_.one_in(2),
+                             .on_write = random_.one_in(2)});
+      watchpoints.back().length = std::max<uint64_t>(watchpoints.back().length, 1);
+    }
+    watchpoints_ = watchpoints.size();
+    both([&](Guest& guest) { CHECK(guest.vcpu->set_watchpoints(watchpoints).has_value()); });
+  }
+
+  void check_hit(const vm::WatchHit& hit) {
+    if (hit.watchpoint >= watchpoints_) found("a watchpoint is hit that is not set");
+    auto pending = interpreted_.vcpu->injection_pending();
+    CHECK(pending.has_value());
+    if (*pending) found("a watchpoint stops where something is pending");
+  }
+
   void write_memory(uint64_t value) {
     uint64_t at = random_.one_in(2) ? kCode + value % 0x400 : value % (kRamSize - 8);
     uint8_t bytes[8];
@@ -190,11 +223,10 @@ class Twins {
 
   void check_limits(const vm::Exit& exit, vm::RunMode mode, uint64_t before, uint64_t limit) {
     constexpr uint64_t kStepsOfOneRun = 2;  // an instruction that exited, and the one that steps
-    constexpr uint64_t kTrap = 1;           // its delivery is part of the run that had the instruction
-    uint64_t most = kTrap + (mode == vm::RunMode::free ? std::max(limit, before + 1) : before + kStepsOfOneRun);
+    uint64_t most = mode == vm::RunMode::free ? std::max(limit, before + 1) : before + kStepsOfOneRun;
     if (interpreted_.vcpu->steps() > most) found("more steps than allowed");
     bool at_limit = std::holds_alternative<vm::StepLimit>(exit);
-    if (at_limit && interpreted_.vcpu->steps() < limit) found("fewer steps than allowed");
+    if (at_limit && interpreted_.vcpu->steps() != limit) found("a limit that is not exact");
   }
 
   void answer(const vm::Exit& exit) {
@@ -208,6 +240,8 @@ class Twins {
     } else if (std::holds_alternative<vm::MsrAccess>(exit)) {
       consistent_ = false;
       both([&](Guest& guest) { value % 4 == 0 ? guest.vcpu->reply(value >> 2) : guest.vcpu->reply_fault(); });
+    } else if (const auto* hit = std::get_if<vm::WatchHit>(&exit)) {
+      check_hit(*hit);
     } else if (std::holds_alternative<vm::Shutdown>(exit)) {
       done_ = true;
     }
@@ -215,6 +249,7 @@ class Twins {
 
   Random random_;
   uint64_t longest_run_;
+  size_t watchpoints_ = 0;
   Guest interpreted_, translated_;
   bool consistent_ = true;  // nothing is pending
   bool done_ = false;

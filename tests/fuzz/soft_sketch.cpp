@@ -285,6 +285,10 @@ void Sketch::make_control() {
   if (has(kDebugRegisters)) {
     state_.dr = {kCode + 0x10, kCode + 0x21, kHandlers + 0x60, kData};
     state_.dr7 |= 0x55;
+    if (header_.seed % 2 == 1) {  // any kinds and sizes, on ports, too
+      state_.dr7 |= mix(header_.seed) & 0xffff0000;
+      state_.cr4 |= 8;
+    }
   }
   state_.fpu.fcw = static_cast<uint16_t>(state_.fpu.fcw ^ header_.fcw);
   state_.fpu.mxcsr ^= header_.mxcsr;

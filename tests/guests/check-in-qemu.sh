@@ -100,6 +100,9 @@ fi
 run_guest 30 triple_fault -no-reboot < /dev/null
 expect triple_fault 0 "triple_fault: now"
 
+run_guest 30 tsc_reader -no-reboot < /dev/null
+expect tsc_reader 1 "tsc_reader: 100 ticks"
+
 run_guest 30 reboot < /dev/null
 expect reboot 1 "reboot: boot 1" "reboot: boot 2"
 

@@ -1,7 +1,8 @@
 // Replays a trace on soft, and again while it is cut at random steps: at each cut the vCPU's state is taken and set again,
 // which drops all translations, and at every fiftieth it goes on in a new vCPU, which knows nothing but that state and the
-// count. Besides, the replayer itself is stopped at random positions. Exit status: 0 when both replays end in the same RAM,
-// CPU and count of steps without a divergence, 3 when not, 1 for a failure. Prints the cuts, the stops and the RAM digest.
+// count. Besides, the replayer itself is stopped at random positions, and there is a replay from each keyframe. Exit status:
+// 0 when all replays end in the same RAM, CPU and count of steps without a divergence, 3 when not, 1 for a failure. Prints
+// the cuts, the stops, the keyframes and the RAM digest.
 #include <algorithm>
 #include <cstdio>
 #include <mutex>
@@ -26,8 +27,8 @@ class CutVcpu final : public vm::Vcpu {
   /// `at`: counts of steps, ascending.
   CutVcpu(vm::GuestMemory& memory, const vm::CpuModel& model, std::vector<uint64_t> at)
       : memory_(memory), model_(model), cuts_(std::move(at)) {}
-  Status create() {
-    TRY_ASSIGN(inner_, soft::create_vcpu(memory_, model_, soft::Execution::translate, &pool_));
+  Status create(uint64_t steps) {
+    TRY_ASSIGN(inner_, soft::create_vcpu(memory_, model_, soft::Execution::translate, &pool_, steps));
     return {};
   }
 
@@ -104,13 +105,15 @@ struct End {
   std::string divergences;
 };
 
-/// One replay; `stops`: positions, ascending.
-Result<End> replay(const trace::Reader& reader, std::vector<uint64_t> cuts, const std::vector<replay::Position>& stops) {
-  TRY_ASSIGN(vm::GuestMemory memory, replay::load_memory(reader));
+/// One replay, from a keyframe or the start; `stops`: positions, ascending.
+Result<End> replay(const trace::Reader& reader, std::optional<size_t> keyframe, std::vector<uint64_t> cuts,
+                   const std::vector<replay::Position>& stops) {
+  TRY_ASSIGN(vm::GuestMemory memory, replay::load_memory(reader, keyframe));
   CutVcpu vcpu(memory, reader.description().cpu_model, std::move(cuts));
-  TRY(vcpu.create());
+  TRY_ASSIGN(std::optional<uint64_t> steps, replay::steps_at_start(reader, keyframe));
+  TRY(vcpu.create(steps.value_or(0)));
   MonotonicClock clock;
-  TRY_ASSIGN(auto replayer, replay::Replayer::create(reader, vcpu, memory, clock, {}));
+  TRY_ASSIGN(auto replayer, replay::Replayer::create(reader, vcpu, memory, clock, {.from_keyframe = keyframe}));
   End end;
   for (const replay::Position& stop : stops) {
     replayer->set_until(stop);
@@ -133,9 +136,13 @@ Result<End> replay(const trace::Reader& reader, std::vector<uint64_t> cuts, cons
   return end;
 }
 
+bool same(const End& one, const End& other) {
+  return one.ram == other.ram && one.cpu == other.cpu && one.steps == other.steps && one.faithful == other.faithful;
+}
+
 Result<int> cut_replay(const char* file, uint64_t count, uint64_t seed) {
   TRY_ASSIGN(auto reader, trace::Reader::open(file));
-  TRY_ASSIGN(End whole, replay(*reader, {}, {}));
+  TRY_ASSIGN(End whole, replay(*reader, std::nullopt, {}, {}));
   std::mt19937_64 random(seed);
   std::vector<uint64_t> cuts(count);
   for (uint64_t& cut : cuts) cut = random() % (whole.steps + 1);
@@ -143,13 +150,20 @@ Result<int> cut_replay(const char* file, uint64_t count, uint64_t seed) {
   std::vector<replay::Position> stops(kStops);
   for (auto& stop : stops) stop = {static_cast<int64_t>(random() % (reader->event_count() + 1)) - 1, random() % 1000};
   std::ranges::sort(stops, {}, &replay::Position::event);
-  TRY_ASSIGN(End parts, replay(*reader, std::move(cuts), stops));
-  fmt::print("steps {} cuts {} vcpus {} stops {} ram {:016x}\n", parts.steps, parts.cuts, parts.vcpus, parts.stops,
-             parts.ram);
-  bool same = parts.ram == whole.ram && parts.cpu == whole.cpu && parts.steps == whole.steps;
-  if (!same) fmt::print(stderr, "uncut: steps {} ram {:016x}\n", whole.steps, whole.ram);
+  TRY_ASSIGN(End parts, replay(*reader, std::nullopt, std::move(cuts), stops));
   fmt::print(stderr, "{}{}", whole.divergences, parts.divergences);
-  return same && whole.faithful && parts.faithful ? 0 : 3;
+  bool good = whole.faithful && same(whole, parts);
+  if (!good) fmt::print(stderr, "uncut: steps {} ram {:016x}\n", whole.steps, whole.ram);
+  for (size_t i = 0; i < reader->keyframe_count(); ++i) {
+    TRY_ASSIGN(End rest, replay(*reader, i, {}, {}));
+    fmt::print(stderr, "{}", rest.divergences);
+    if (same(whole, rest)) continue;
+    fmt::print(stderr, "from keyframe {}: steps {} ram {:016x}\n", i, rest.steps, rest.ram);
+    good = false;
+  }
+  fmt::print("steps {} cuts {} vcpus {} stops {} keyframes {} ram {:016x}\n", parts.steps, parts.cuts, parts.vcpus,
+             parts.stops, reader->keyframe_count(), parts.ram);
+  return good ? 0 : 3;
 }
 
 }  // namespace

@@ -8,19 +8,22 @@ namespace {
 
 using testing::HasSubstr;
 
-class SoftLinuxTest : public LabTest {
+class LinuxBootTest : public LabTest {
  protected:
-  void SetUp() override {
-    LabTest::SetUp();
-    if (!IsSkipped() && !prepare_lab()) GTEST_SKIP() << why_no_lab();
-  }
-
   void expect_booted(const Finished& boot) const {
     EXPECT_EQ(boot.status, kDone) << boot.err;
     EXPECT_THAT(boot.err, HasSubstr("the guest asked for a reset (keyboard controller) and -no-reboot is given"));
     Words lines = expected_lines();
     EXPECT_GE(lines.size(), 3u) << "the lab says what a boot prints";
     for (const std::string& line : lines) EXPECT_THAT(boot.out, HasSubstr(line + "\r\n"));
+  }
+};
+
+class SoftLinuxTest : public LinuxBootTest {
+ protected:
+  void SetUp() override {
+    LabTest::SetUp();
+    if (!IsSkipped() && !prepare_lab()) GTEST_SKIP() << why_no_lab();
   }
 };
 
@@ -53,6 +56,25 @@ TEST_F(SoftLinuxTest, BootsWithoutOptionsForItsSake) {
   Finished boot = run(dejavm({"run"}) + linux_options("console=ttyS0"), {}, kLabLimit);
 
   expect_booted(boot);
+}
+
+/// 32-bit code, PAE, the 32-bit boot protocol.
+class SoftLinux386Test : public LinuxBootTest {
+ protected:
+  void SetUp() override {
+    LabTest::SetUp();
+    if (IsSkipped()) return;
+    if (!is_soak()) GTEST_SKIP() << "./dev test --full boots the kernel of i386";
+    if (!prepare_lab("i386")) GTEST_SKIP() << why_no_lab();
+  }
+};
+
+TEST_F(SoftLinux386Test, BootsHashesAFileAndReplays) {
+  Finished recording = record_linux("linux386.dvt");
+
+  expect_booted(recording);
+  EXPECT_THAT(recording.err, HasSubstr("by the 32-bit boot protocol"));
+  expect_faithful_replay(path("linux386.dvt"), recording);
 }
 
 }  // namespace

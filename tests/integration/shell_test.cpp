@@ -73,11 +73,31 @@ TEST_F(ShellTest, TheSamePositionIsTheSameStateEveryTime) {
   EXPECT_EQ(state, finished.out.substr(second));
 }
 
+/// Where buggy_dma's completion_queue is.
+std::string queue_address() {
+  std::string queue =
+      run({"sh", "-c", "nm \"$1\" | sed -n 's/ [bBdD] completion_queue$//p'", "sh", guest_symbols("buggy_dma")}).out;
+  queue.erase(queue.find_last_not_of("\n") + 1);
+  queue.erase(0, queue.find_first_not_of('0'));
+  return "0x" + queue;
+}
+
+TEST_F(ShellTest, WatchpointsOnMemoryStayWhenTheReplayStartsAgain) {
+  if (accel() != "soft") GTEST_SKIP() << accel() << " has no watchpoints";
+  std::string queue = queue_address();
+  ASSERT_GT(queue.size(), 4u);
+
+  Finished finished = shell("goto 100\nwatch virt " + queue + " 8 w\ngoto 10\nrun\nrun\nrun\nrun\n");
+
+  EXPECT_EQ(finished.status, kDone) << finished.out;
+  EXPECT_THAT(finished.out, HasSubstr("watchpoint 1: " + queue));
+  EXPECT_THAT(finished.out, HasSubstr("watch: " + queue + " written, rip 0x100"));
+  EXPECT_THAT(finished.out, HasSubstr("watch: " + queue + " written by a device, after event "));
+}
+
 TEST_F(ShellTest, ShowsMemoryAndTheDmaThatWroteIt) {
   // .dma holds the image of six messages (768 bytes), rx_buffer and completion_queue, one after the other.
-  std::string queue =
-      "0x" + run({"sh", "-c", "nm \"$1\" | sed -n 's/ [bBdD] completion_queue$//p'", "sh", guest_symbols("buggy_dma")}).out;
-  queue.erase(queue.find_last_not_of("\n") + 1);
+  std::string queue = queue_address();
   ASSERT_GT(queue.size(), 4u);
 
   Finished finished = shell("goto end\nmem " + queue + " 16\ndma " + queue + "\n");

@@ -1,10 +1,11 @@
 #!/bin/bash
-# Fetches Debian's cloud kernel and a static busybox with apt and builds a small initial RAM disk, for tests that boot Linux.
-# Nothing is installed and nothing of it is committed.
+# Fetches one of Debian's kernels and a static busybox with apt and builds a small initial RAM disk, for tests that boot Linux:
+# the cloud kernel of amd64, or the kernel of i386 with PAE and its 32-bit busybox. Nothing is installed and nothing of it is
+# committed; for i386 apt keeps its lists in a place of its own, so that the host's apt does not learn of that architecture.
 #
-#   debian_kernel.sh DIRECTORY
+#   debian_kernel.sh DIRECTORY [amd64|i386]
 #
-# Leaves in DIRECTORY (for tests: build/lab), once; a second call takes what is there:
+# Leaves in DIRECTORY (for tests: build/lab, build/lab/i386), once; a second call takes what is there:
 #   boot/vmlinuz-VERSION   the kernel            initrd.gz       its initial RAM disk
 #   cmdline                a command line        expected        lines that a boot prints
 # and prints the paths of kernel and RAM disk, a line each. /init mounts proc and devtmpfs, prints a marker, hashes a file,
@@ -13,7 +14,12 @@
 set -euo pipefail
 export LC_ALL=C
 
-[ $# = 1 ] || { echo "usage: debian_kernel.sh DIRECTORY" >&2; exit 1; }
+architecture=${2:-amd64}
+case $#-$architecture in
+  [12]-amd64) kernels=linux-image-cloud-amd64 ;;
+  2-i386) kernels=linux-image-686-pae ;;
+  *) echo "usage: debian_kernel.sh DIRECTORY [amd64|i386]" >&2; exit 1 ;;
+esac
 mkdir -p "$1"
 lab=$(cd "$1" && pwd)
 
@@ -23,24 +29,39 @@ print_paths() { ls "$lab"/boot/vmlinuz-*; echo "$lab/initrd.gz"; }
 work=$(mktemp -d "$lab/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# download PACKAGE: its .deb into $work. apt's sandbox user cannot write there, so apt warns; that is no error.
+# apt's options for packages of the guest, when they are of another architecture than the host's.
+foreign=()
+if [ "$architecture" != amd64 ]; then
+  mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial"
+  foreign=(-o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture" -o "Dir::State::lists=$work/apt/lists"
+    -o "Dir::Cache=$work/apt" -o Dir::State::status=/dev/null)
+fi
+
+# download PACKAGE [APT OPTIONS...]: its .deb into $work. apt's sandbox user cannot write there, so apt warns; that is no error.
+# Nor is an update that fails: sources that are not Debian's may not have the architecture.
 download() {
-  (cd "$work" && apt-get download "$1" > "$work/apt.log" 2>&1) && return
-  { (apt-get update || sudo -n apt-get update) && cd "$work" && apt-get download "$1"; } > "$work/apt.log" 2>&1 && return
-  echo "skipped: apt cannot fetch $1 (offline?): $(grep -m1 '^E:' "$work/apt.log" || tail -n 1 "$work/apt.log")" >&2
+  local package=$1
+  shift
+  (cd "$work" && apt-get "$@" download "$package" > "$work/apt.log" 2>&1) && return
+  { apt-get "$@" update || sudo -n apt-get "$@" update || true; } > "$work/update.log" 2>&1
+  (cd "$work" && apt-get "$@" download "$package" > "$work/apt.log" 2>&1) && return
+  echo "skipped: apt cannot fetch $package (offline?): $(grep -m1 '^E:' "$work/apt.log" || tail -n 1 "$work/apt.log")" >&2
   exit 77
 }
 
-download linux-image-cloud-amd64  # it depends on the kernel of today
-kernel=$(dpkg-deb -f "$work"/linux-image-cloud-amd64_*.deb Depends | grep -o 'linux-image-[0-9][^ ,]*' | head -n 1)
-download "$kernel"
-download busybox-static
+download busybox-static  # the host's, which packs the RAM disk
+dpkg -x "$work"/busybox-static_*.deb "$work/host"
+rm "$work"/busybox-static_*.deb
+download busybox-static "${foreign[@]}"
+download "$kernels" "${foreign[@]}"  # it depends on the kernel of today
+kernel=$(dpkg-deb -f "$work/${kernels}"_*.deb Depends | grep -o 'linux-image-[0-9][^ ,]*' | head -n 1)
+download "$kernel" "${foreign[@]}"
 dpkg -x "$work/${kernel}"_*.deb "$work/kernel"
-dpkg -x "$work"/busybox-static_*.deb "$work/busybox"
+dpkg -x "$work"/busybox-static_*.deb "$work/guest"
 
 root=$work/root
 mkdir -p "$root/bin" "$root/proc" "$root/dev" "$root/etc"
-cp "$work/busybox/bin/busybox" "$root/bin/busybox"
+cp "$work/guest/bin/busybox" "$root/bin/busybox"
 yes 'what the guest hashes' | head -n 50000 > "$root/etc/known" || true
 cat > "$root/init" << 'INIT'
 #!/bin/busybox sh
@@ -52,10 +73,10 @@ echo "lab-init: done"
 /bin/busybox reboot -f
 INIT
 chmod 755 "$root/init"
-# Names sorted and times fixed: the same packages give the same bytes.
+# Names sorted, times and inodes fixed: the same packages give the same bytes.
 find "$root" -exec touch -h -d @0 {} +
-(cd "$root" && find . | LC_ALL=C sort | "$work/busybox/bin/busybox" cpio -o -H newc -R 0:0 2> "$work/cpio.log") |
-  gzip -9n > "$lab/initrd.gz"
+(cd "$root" && find . | LC_ALL=C sort |
+  "$work/host/bin/busybox" cpio -o -H newc -R 0:0 --ignore-devno --renumber-inodes 2> "$work/cpio.log") | gzip -9n > "$lab/initrd.gz"
 
 mkdir -p "$lab/boot"
 cp "$work"/kernel/boot/vmlinuz-* "$lab/boot/"

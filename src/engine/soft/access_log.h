@@ -25,9 +25,11 @@ class AccessLog {
       CHECK(entry.answered);
       return entry.access.value;
     }
-    entries_.push_back({access, false});
+    leave_for(access);
     throw LeaveForAnswer{};
   }
+  /// The same for one that was not made in an earlier attempt, by a caller that leaves without the exception.
+  void leave_for(const vm::Access& access) { entries_.push_back({access, false}); }
 
   /// The access that the last attempt left for, or null.
   const vm::Access* waiting_for() const {

@@ -73,11 +73,11 @@ BlockCache::BlockCache(LinearMemory& memory, const Features& features, Executabl
 BlockCache::~BlockCache() = default;
 
 bool BlockCache::is_current(const Block& block, uint64_t linear) {
-  if (block.generation != memory_.code().generation(page_of(block.offset))) return false;
+  if (block.generation != memory_.code().generation(page_of(block.offset), block.pieces)) return false;
   if (block.page_count == 1) return true;
   // The guest may have mapped another page behind the first one since.
   return page_of(memory_.code_offset(next_page(linear, block.code_bits))) == block.second_page &&
-         block.second_generation == memory_.code().generation(block.second_page);
+         block.second_generation == memory_.code().generation(block.second_page, block.second_pieces);
 }
 
 const Block& BlockCache::lookup(uint64_t linear, unsigned code_bits) {
@@ -100,8 +100,10 @@ const Block& BlockCache::decode_block(uint64_t linear, uint64_t offset, unsigned
     decode_across_pages(linear, block);
     count = 1;
   }
-  block.generation = memory_.code().generation(page_of(offset));
-  if (block.page_count == 2) block.second_generation = memory_.code().generation(block.second_page);
+  block.generation = memory_.code().generation(page_of(offset), block.pieces);
+  if (block.page_count == 2) {
+    block.second_generation = memory_.code().generation(block.second_page, block.second_pieces);
+  }
   block.instructions = storage_->take(count);
 
   Storage::Set& set = storage_->set_of(offset, code_bits);
@@ -111,7 +113,7 @@ const Block& BlockCache::decode_block(uint64_t linear, uint64_t offset, unsigned
   return *slot;
 }
 
-size_t BlockCache::decode_in_page(uint64_t offset, const Block& block) {
+size_t BlockCache::decode_in_page(uint64_t offset, Block& block) {
   const uint8_t* bytes = memory_.memory().host(offset);
   size_t left = vm::kPageSize - in_page(offset);
   Instruction* instructions = storage_->room();
@@ -125,7 +127,10 @@ size_t BlockCache::decode_in_page(uint64_t offset, const Block& block) {
     length += insn.length;
     if (insn.ends_block) break;
   }
-  if (count != 0) memory_.mark_code(page_of(offset), in_page(offset), in_page(offset + length - 1));
+  if (count != 0) {
+    block.pieces = CodePages::pieces(in_page(offset), in_page(offset + length - 1));
+    memory_.mark_code(page_of(offset), block.pieces);
+  }
   return count;
 }
 
@@ -140,8 +145,10 @@ void BlockCache::decode_across_pages(uint64_t linear, Block& block) {
   block.page_count = 2;
   block.second_page = fetched.pages[1];
   uint32_t in_first = static_cast<uint32_t>(vm::kPageSize) - in_page(block.offset);
-  memory_.mark_code(fetched.pages[0], in_page(block.offset), static_cast<uint32_t>(vm::kPageSize) - 1);
-  memory_.mark_code(fetched.pages[1], 0, insn.length - in_first - 1);
+  block.pieces = CodePages::pieces(in_page(block.offset), static_cast<uint32_t>(vm::kPageSize) - 1);
+  block.second_pieces = CodePages::pieces(0, insn.length - in_first - 1);
+  memory_.mark_code(fetched.pages[0], block.pieces);
+  memory_.mark_code(fetched.pages[1], block.second_pieces);
 }
 
 void BlockCache::clear() {

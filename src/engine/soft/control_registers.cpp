@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstring>
+#include <utility>
 
 #include "engine/soft/operands.h"
 
@@ -16,7 +17,8 @@ constexpr uint64_t kCr0Bits = 0xe005003f;
 constexpr uint64_t kPse = 1u << 4, kPae = 1u << 5, kPge = 1u << 7, kPcide = 1u << 17, kSmep = 1u << 20, kSmap = 1u << 21;
 /// VME PVI TSD DE PSE PAE MCE PGE PCE OSFXSR OSXMMEXCPT: KVM lets every guest set them.
 constexpr uint64_t kCr4Always = 0x7ff;
-constexpr uint64_t kCr4Paging = kPse | kPae | kPge | kPcide | kSmep | kSmap;
+// What changes how tables are read. Not PGE: no translation outlives its tables (LinearMemory).
+constexpr uint64_t kCr4Paging = kPse | kPae | kSmep | kSmap;
 
 constexpr uint64_t kEferLme = 1u << 8, kEferLma = 1u << 10;
 constexpr uint64_t kCr3NoFlush = uint64_t{1} << 63;
@@ -115,8 +117,7 @@ void load_cr3(Core& core, uint64_t value) {
   if ((cpu.cr4 & kPcide) != 0) value &= ~kCr3NoFlush;
   if ((value & above_physical(core)) != 0) raise_gp();
   if (uses_pointer_table(cpu.cr0, cpu.cr4, cpu.efer) && !pointer_table_is_valid(core, value)) raise_gp();
-  cpu.cr3 = value;
-  core.memory.flush();
+  if (std::exchange(cpu.cr3, value) != value) core.memory.flush();
 }
 
 void move_to_control(Core& core, const Instruction& insn) {
@@ -171,6 +172,7 @@ void move_to_debug(Core& core, const Instruction& insn) {
   unsigned number = debug_register(core, insn);
   if (number < 4) {
     core.cpu.dr[number] = value;
+    core.memory.debug_registers_changed();
     return;
   }
   if (value >> 32 != 0) raise_gp();
@@ -178,6 +180,7 @@ void move_to_debug(Core& core, const Instruction& insn) {
     core.cpu.dr6 = (value & kDr6Bits) | kDr6Fixed;
   } else {
     core.cpu.dr7 = (value & kDr7Bits) | kDr7Fixed;
+    core.memory.debug_registers_changed();
   }
 }
 

@@ -3,6 +3,7 @@
 #include <Zydis/Zydis.h>
 
 #include "engine/soft/flags.h"
+#include "engine/soft/port_ops.h"
 #include "engine/soft/translate/translator.h"
 
 namespace dejavm::soft {
@@ -65,13 +66,22 @@ void Core::set_breakpoints(std::vector<uint64_t> addresses) {
   if (translator_) translator_->set_breakpoints(breakpoints_);
 }
 
+/// A hit that is still to be told is one of the watchpoints before.
+void Core::set_watchpoints(std::vector<vm::Watchpoint> watchpoints) {
+  watch_hit_.reset();
+  memory.set_watchpoints(std::move(watchpoints));
+}
+
 void Core::set_state(const vm::CpuState& state) {
   cpu = state;
   log.clear();
   msr_.reset();
   delivery_.reset();
   halted_ = shut_down_ = repeating_ = false;
+  watch_hit_.reset();
+  memory.watches().forget_hits();
   state_changed();
+  memory.debug_registers_changed();
   memory.flush();
 }
 
@@ -102,11 +112,13 @@ vm::Exit Core::run(vm::RunMode mode) {
     if (!unfinished) return vm::Completed{};
     stop_at_ = steps + 1;
   } else {
-    uint64_t one = steps + (log.empty() && !msr_ ? 1 : 2);  // an instruction that exited is finished first
+    bool finishes_one = (!log.empty() || msr_) && !(delivery_ && !delivery_->counts);
+    uint64_t one = steps + (finishes_one ? 2 : 1);  // an instruction that exited is finished first
     stop_at_ = mode == vm::RunMode::step ? one : std::max(step_limit, steps + 1);
   }
   bool on_breakpoint = !unfinished && at_breakpoint();
   for (bool first = true;; first = false) {
+    bool delivered = false;
     try {
       if (mode == vm::RunMode::free) {
         if (auto exit = between_instructions()) return *exit;
@@ -116,7 +128,7 @@ vm::Exit Core::run(vm::RunMode mode) {
       }
       if (delivery_) {
         deliver_pending();
-        if (mode == vm::RunMode::complete) return vm::Completed{};
+        delivered = true;
       } else {
         if (!run_some()) return leave();
       }
@@ -126,8 +138,11 @@ vm::Exit Core::run(vm::RunMode mode) {
       return leave();
     }
     if (shut_down_) return vm::Shutdown{};
+    if (memory.watches().hits().any()) take_watch_hits();
     if (delivery_) continue;
     if (std::exchange(halted_, false)) return vm::Halted{};
+    if (watch_hit_) return *std::exchange(watch_hit_, std::nullopt);
+    if (delivered && mode == vm::RunMode::complete) return vm::Completed{};
     if (mode != vm::RunMode::free && steps >= stop_at_) {
       return mode == vm::RunMode::step ? vm::Exit{vm::Stepped{}} : vm::Exit{vm::Completed{}};
     }
@@ -147,6 +162,7 @@ bool Core::at_breakpoint() const {
 }
 
 vm::Exit Core::leave() {
+  memory.watches().forget_hits();  // the next attempt makes them again
   if (msr_ && !msr_->answered) return msr_->access;
   const vm::Access* access = log.waiting_for();
   CHECK(access != nullptr);
@@ -177,7 +193,7 @@ uint64_t Core::exchange_msr(uint32_t index, bool write, uint64_t value) {
 // ---- Instructions
 
 bool Core::needs_care() const {
-  return (cpu.rflags & (kTf | kRf)) != 0 || cpu.interrupt_shadow != 0 || (cpu.dr7 & kDr7Enables) != 0 ||
+  return (cpu.rflags & (kTf | kRf)) != 0 || cpu.interrupt_shadow != 0 || breaks_on_execution() ||
          (code_bits_ != 64 && cpu.segment[vm::cs].limit != UINT32_MAX);
 }
 
@@ -188,20 +204,15 @@ bool Core::run_some() {
   log.rewind();
   bool careful = needs_care();
   bool translates = !careful && !alone && can_translate();
-  // The result of run_some(), unless nothing ran.
-  auto settle = [this](Translator::Outcome outcome) -> std::optional<bool> {
-    if (outcome == Translator::Outcome::declined) return std::nullopt;
+  if (translates) {
+    Translator::Outcome outcome = translator_->run(stop_at_);
     if (outcome == Translator::Outcome::faulted) take(translator_->fault());
-    repeating_ = false;
-    return outcome != Translator::Outcome::left;
-  };
-  if (translates) {
-    if (auto done = settle(translator_->resume(stop_at_))) return *done;
+    if (outcome != Translator::Outcome::declined) {
+      repeating_ = false;
+      return outcome != Translator::Outcome::left;
+    }
   }
-  const Block& block = blocks_.lookup(cpu.linear_rip(), code_bits_);
-  if (translates) {
-    if (auto done = settle(translator_->run(block, stop_at_))) return *done;
-  }
+  const Block& block = block_here();
   auto instructions = alone ? block.instructions.first(1) : block.instructions;
   if (careful || !breakpoints_.empty()) {
     run_carefully(instructions);
@@ -230,7 +241,7 @@ void Core::run_carefully(std::span<const Instruction> instructions) {
   for (const Instruction& insn : instructions) {
     if (!std::exchange(first, false) && at_breakpoint()) return;
     if (code_bits_ != 64 && cpu.rip + insn.length - 1 > cpu.segment[vm::cs].limit) raise_gp();
-    if ((cpu.dr7 & kDr7Enables) != 0 && log.empty()) check_instruction_breakpoints();
+    if (breaks_on_execution() && log.empty()) check_instruction_breakpoints();
     uint64_t at = cpu.rip, flags_before = cpu.rflags;
     uint8_t shadow_before = std::exchange(cpu.interrupt_shadow, uint8_t{0});
     shadow_ends_ = shadow_before != 0;
@@ -263,7 +274,17 @@ inline void Core::execute(const Instruction& insn) {
   ++steps;
 }
 
-void Core::execute_one(const Instruction& insn) { execute(insn); }
+bool Core::execute_one(const Instruction& insn) {
+  if (insn.mnemonic == ZYDIS_MNEMONIC_IN || insn.mnemonic == ZYDIS_MNEMONIC_OUT) {
+    // What most accesses of devices are need no exception.
+    if (auto access = port_access(*this, insn)) {
+      log.leave_for(*access);
+      return false;
+    }
+  }
+  execute(insn);
+  return true;
+}
 
 void Core::execute_transaction(const Instruction& insn) {
   vm::CpuState before = cpu;
@@ -281,13 +302,21 @@ void Core::execute_transaction(const Instruction& insn) {
 
 // ---- Exceptions and interrupts
 
+/// The breakpoint address registers that wait for instructions; those that wait for data are looked after in Watches.
+bool Core::breaks_on_execution(unsigned i) const {
+  return (cpu.dr7 >> 2 * i & 3) != 0 && (cpu.dr7 >> (16 + 4 * i) & 3) == 0;
+}
+
+bool Core::breaks_on_execution() const {
+  if ((cpu.dr7 & kDr7Enables) == 0) return false;
+  return breaks_on_execution(0) || breaks_on_execution(1) || breaks_on_execution(2) || breaks_on_execution(3);
+}
+
 void Core::check_instruction_breakpoints() {
   if ((cpu.rflags & kRf) != 0) return;
   uint64_t hit = 0;
   for (unsigned i = 0; i < 4; ++i) {
-    bool enabled = (cpu.dr7 >> 2 * i & 3) != 0;
-    bool on_execution = (cpu.dr7 >> (16 + 4 * i) & 3) == 0;
-    if (enabled && on_execution && cpu.dr[i] == cpu.linear_rip()) hit |= uint64_t{1} << i;
+    if (breaks_on_execution(i) && cpu.dr[i] == cpu.linear_rip()) hit |= uint64_t{1} << i;
   }
   if (hit == 0) return;
   cpu.dr6 = (cpu.dr6 & ~uint64_t{0xf}) | hit;
@@ -300,14 +329,29 @@ void Core::raise_debug_traps(const Instruction& insn, uint64_t flags_before) {
   throw GuestFault{kDebug, std::nullopt, true};
 }
 
+/// What was just completed, an instruction or the delivery of an event, hit something. The debugger hears of it when the
+/// guest is between two instructions again, the guest by a debug trap, which joins a single-step trap.
+void Core::take_watch_hits() {
+  Watches::Hits hits = memory.watches().take_hits();
+  if (!watch_hit_) watch_hit_ = hits.watchpoint;
+  if (hits.debug_bits == 0) return;
+  if ((hits.debug_bits & Watches::kBreakpoints) != 0) cpu.dr6 &= ~Watches::kBreakpoints;
+  cpu.dr6 |= hits.debug_bits;
+  bool behind_mov_ss = cpu.interrupt_shadow == 2;
+  if (!delivery_ && !behind_mov_ss) take({kDebug, std::nullopt, true});
+}
+
 /// The instruction at cpu.rip has not happened (a trap: has happened, and cpu.rip is behind it). The exception's delivery
-/// begins; it counts as a step, so that a guest which only faults comes to an end.
+/// begins. Instead of an instruction it counts as a step, so that a guest which only faults comes to an end. A trap belongs
+/// to its instruction, which has counted, and what fails in the delivery of an interrupt to that.
 void Core::take(const GuestFault& fault) {
+  if (!fault.trap) memory.watches().forget_hits();
   log.clear();
   msr_.reset();
   halted_ = false;
   bool error_code = fault.error_code.has_value() && protected_mode();
-  Delivery next{EventKind::exception, fault.vector, error_code ? fault.error_code : std::nullopt, cpu.rip};
+  bool counts = delivery_ ? delivery_->counts : !fault.trap;
+  Delivery next{EventKind::exception, fault.vector, error_code ? fault.error_code : std::nullopt, cpu.rip, counts};
   if (delivery_ && !fault.trap) {
     next.return_rip = delivery_->return_rip;
     bool while_exception = delivery_->kind == EventKind::exception;
@@ -337,7 +381,8 @@ void Core::deliver_pending() {
     if (other_tables) memory.flush();
     throw;
   }
-  if (delivery_->kind == EventKind::exception) ++steps;
+  if (delivery_->kind == EventKind::exception && delivery_->vector == kDebug) memory.watches().forget_debug_hits();
+  if (delivery_->counts) ++steps;
   if (delivery_->kind == EventKind::nmi) cpu.nmi_masked = 1;
   cpu.interrupt_shadow = 0;
   repeating_ = false;

@@ -105,9 +105,16 @@ class Core {
   // ---- What translated code and its Translator work on.
 
   CodeFrame frame;
-  /// Runs the instruction at cpu.rip; it may throw.
-  void execute_one(const Instruction& insn);
+  /// Runs the instruction at cpu.rip; it may throw. False: it waits for an answer.
+  bool execute_one(const Instruction& insn);
+  /// Between two instructions of translated code: whether the next may be translated code, too.
+  bool can_go_on() const {
+    return !needs_care() && can_translate() && !halted_ && !(window_wanted && can_interrupt()) &&
+           !memory.watches().hits().any();
+  }
   uint64_t block_cache_clears() const { return blocks_.clears(); }
+  /// The block at cpu.rip (BlockCache::lookup()).
+  const Block& block_here() { return blocks_.lookup(cpu.linear_rip(), code_bits_); }
 
   // ---- What SoftVcpu works on.
 
@@ -121,13 +128,14 @@ class Core {
   bool window_wanted = false;
   /// Linear addresses, sorted.
   void set_breakpoints(std::vector<uint64_t> addresses);
+  void set_watchpoints(std::vector<vm::Watchpoint> watchpoints);
   uint64_t step_limit = UINT64_MAX;  ///< a free run ends with StepLimit when `steps` reaches it
 
   bool can_interrupt() const {
     return (cpu.rflags & vm::kRflagsIf) != 0 && cpu.interrupt_shadow == 0 && !in_progress() && !shut_down_;
   }
   /// Queues an interrupt or NMI: its frame is pushed at the start of the next run.
-  void inject(EventKind kind, uint8_t vector) { delivery_ = Delivery{kind, vector, std::nullopt, cpu.rip}; }
+  void inject(EventKind kind, uint8_t vector) { delivery_ = Delivery{kind, vector, std::nullopt, cpu.rip, false}; }
   bool injection_pending() const { return delivery_.has_value(); }
 
  private:
@@ -143,6 +151,7 @@ class Core {
     uint8_t vector = 0;
     std::optional<uint32_t> error_code;
     uint64_t return_rip = 0;
+    bool counts = false;  ///< as a step: an exception that comes instead of an instruction
   };
 
   bool in_progress() const { return !log.empty() || msr_ || delivery_; }
@@ -156,7 +165,10 @@ class Core {
   void execute(const Instruction& insn);
   void execute_transaction(const Instruction& insn);
   void raise_debug_traps(const Instruction& insn, uint64_t flags_before);
+  bool breaks_on_execution(unsigned i) const;
+  bool breaks_on_execution() const;
   void check_instruction_breakpoints();
+  void take_watch_hits();
   void take(const GuestFault& fault);
   void deliver_pending();
   vm::Exit leave();
@@ -176,6 +188,7 @@ class Core {
   uint64_t stop_at_ = UINT64_MAX;  // of the present run: no step beyond this count
   std::optional<PendingMsr> msr_;
   std::optional<Delivery> delivery_;
+  std::optional<vm::WatchHit> watch_hit_;  // to be told when nothing is on its way any more
 };
 
 }  // namespace dejavm::soft

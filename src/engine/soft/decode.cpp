@@ -107,7 +107,9 @@ void decode_exchange_of_r8(const ZydisDecoder& decoder, Decoded& decoded) {
 
 }  // namespace
 
-ZydisDecoder make_decoder(unsigned code_bits, const Features& features) {
+namespace {
+
+ZydisDecoder make_decoder(unsigned code_bits, bool lzcnt, bool tzcnt) {
   ZydisMachineMode mode = ZYDIS_MACHINE_MODE_LONG_64;
   ZydisStackWidth stack = ZYDIS_STACK_WIDTH_64;
   if (code_bits == 32) {
@@ -123,20 +125,32 @@ ZydisDecoder make_decoder(unsigned code_bits, const Features& features) {
     ZydisDecoderMode mode;
     bool enabled;
   } const modes[] = {
-      {ZYDIS_DECODER_MODE_AMD_BRANCHES, true},
-      {ZYDIS_DECODER_MODE_MPX, false},
-      {ZYDIS_DECODER_MODE_CET, false},
-      {ZYDIS_DECODER_MODE_CLDEMOTE, false},
-      {ZYDIS_DECODER_MODE_LZCNT, features.lzcnt},
-      {ZYDIS_DECODER_MODE_TZCNT, features.bmi1},
+      {ZYDIS_DECODER_MODE_AMD_BRANCHES, true}, {ZYDIS_DECODER_MODE_MPX, false},   {ZYDIS_DECODER_MODE_CET, false},
+      {ZYDIS_DECODER_MODE_CLDEMOTE, false},    {ZYDIS_DECODER_MODE_LZCNT, lzcnt}, {ZYDIS_DECODER_MODE_TZCNT, tzcnt},
   };
   for (const auto& entry : modes) CHECK(ZYAN_SUCCESS(ZydisDecoderEnableMode(&decoder, entry.mode, entry.enabled)));
   return decoder;
 }
 
+}  // namespace
+
+const ZydisDecoder& decoder_for(unsigned code_bits, const Features& features) {
+  auto index = [](unsigned bits, bool lzcnt, bool tzcnt) { return bits / 32 * 4 + (lzcnt ? 2u : 0u) + (tzcnt ? 1u : 0u); };
+  static const auto kDecoders = [&] {
+    std::array<ZydisDecoder, 12> decoders{};
+    for (unsigned bits : {16u, 32u, 64u}) {
+      for (bool lzcnt : {false, true}) {
+        for (bool tzcnt : {false, true}) decoders[index(bits, lzcnt, tzcnt)] = make_decoder(bits, lzcnt, tzcnt);
+      }
+    }
+    return decoders;
+  }();
+  return kDecoders[index(code_bits, features.lzcnt, features.bmi1)];
+}
+
 DecodeStatus decode(const uint8_t* bytes, size_t size, unsigned code_bits, const Features& features, NativeArena& arena,
                     Instruction& insn) {
-  ZydisDecoder decoder = make_decoder(code_bits, features);
+  const ZydisDecoder& decoder = decoder_for(code_bits, features);
   Decoded decoded{.bytes = bytes, .code_bits = code_bits, .features = features};
   ZyanStatus status = ZydisDecoderDecodeFull(&decoder, bytes, size, &decoded.insn, decoded.operands);
   if (status == ZYDIS_STATUS_NO_MORE_DATA && size < kMaxLength) return DecodeStatus::needs_more;

@@ -51,9 +51,9 @@ bool bind_system(const Decoded& decoded,
 /// x87, MMX, SSE: executed on the host through a stub in `arena`.
 bool bind_native(const Decoded& decoded, NativeArena& arena, Instruction& insn);
 
-/// A Zydis decoder for this CPU: modes in which the same bytes mean something else on CPUs without a feature are set, and
+/// The Zydis decoder for this CPU: modes in which the same bytes mean something else on CPUs without a feature are set, and
 /// branches are AMD's.
-ZydisDecoder make_decoder(unsigned code_bits, const Features& features);
+const ZydisDecoder& decoder_for(unsigned code_bits, const Features& features);
 
 enum class DecodeStatus : uint8_t {
   ok,

@@ -1,6 +1,7 @@
 #include "engine/soft/far_control.h"
 
 #include <algorithm>
+#include <cstring>
 #include <iterator>
 
 #include "engine/soft/decode.h"
@@ -12,17 +13,9 @@
 namespace dejavm::soft {
 namespace {
 
-struct FarPointer {
-  uint16_t selector = 0;
-  uint64_t offset = 0;
-};
-
 FarPointer far_operand(Core& core, const Instruction& insn) {
-  unsigned size = insn.operand_size;
-  if (!insn.has_memory) return {insn.selector, truncate(insn.immediate, size)};
-  uint64_t at = effective_address(core, insn, size + 2, false);
-  uint64_t offset = read_linear(core, at, size);
-  return {core.memory.read<uint16_t>(at + size), offset};
+  return insn.has_memory ? read_far_pointer(core, insn)
+                         : FarPointer{insn.selector, truncate(insn.immediate, insn.operand_size)};
 }
 
 void go_to(Core& core, uint16_t selector, uint64_t descriptor, unsigned cpl, uint64_t offset) {
@@ -212,6 +205,22 @@ unsigned operand_bytes(const Decoded& decoded) {
 }
 
 }  // namespace
+
+FarPointer read_far_pointer(Core& core, const Instruction& insn) {
+  FarPointer pointer;
+  size_t size = insn.operand_size, all = size + sizeof pointer.selector;
+  uint64_t at = effective_address(core, insn, all, false);
+  if (core.memory.checks_alignment()) {  // offset and selector are aligned each for itself
+    pointer.offset = read_linear(core, at, insn.operand_size);
+    pointer.selector = core.memory.read<uint16_t>(at + size);
+    return pointer;
+  }
+  uint8_t bytes[sizeof pointer.offset + sizeof pointer.selector];
+  core.memory.read_bytes(at, bytes, all);
+  std::memcpy(&pointer.offset, bytes, size);
+  std::memcpy(&pointer.selector, bytes + size, sizeof pointer.selector);
+  return pointer;
+}
 
 void check_code_offset(const Core& core, uint64_t descriptor, uint64_t offset) {
   bool to_64_bit = core.long_mode_active() && descriptor_is_64_bit_code(descriptor);

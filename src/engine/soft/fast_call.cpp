@@ -50,6 +50,7 @@ void overflow_interrupt(Core& core, const Instruction&) {
 
 void debug_interrupt(Core& core, const Instruction&) {
   core.cpu.rip = core.next_rip;
+  ++core.steps;  // its trap counts none
   throw GuestFault{kDebug, std::nullopt, true};
 }
 

@@ -33,7 +33,7 @@ enum Vector : uint8_t {
 struct GuestFault {
   uint8_t vector = 0;
   std::optional<uint32_t> error_code;
-  /// #DB after a completed instruction and INT n: RIP is what is pushed, already past the instruction.
+  /// #DB after a completed instruction: RIP is what is pushed, already past the instruction, which has counted as a step.
   bool trap = false;
 };
 

@@ -34,7 +34,9 @@ LinearMemory::LinearMemory(vm::CpuState& cpu, vm::GuestMemory& memory, AccessLog
       code_(memory.page_count()),
       observer_(memory.add_observer([this](uint64_t backing_offset, ByteSpan bytes, vm::Writer writer) {
         written_by_others(backing_offset, bytes.size(), writer);
-      })) {}
+      })) {
+  CHECK(memory.page_count() <= TlbEntry::kMaxCodePages);
+}
 
 LinearMemory::~LinearMemory() { memory_.remove_observer(observer_); }
 
@@ -87,7 +89,7 @@ PagePlace LinearMemory::locate_slowly(uint64_t linear, Reach reach, Rights right
   if (const PagePlace* known = slow_.find(user_rights, reach, linear)) {
     if (is_open(*known, rights)) {
       PagePlace place = *known;
-      if (is_plain(place, reach)) remember(place, reach, user_rights);  // it holds no code any more
+      if (is_plain(place, reach)) remember(place, reach, user_rights);  // it holds no code any more, or is not watched
       return place;
     }
   }
@@ -103,22 +105,19 @@ PagePlace LinearMemory::locate_slowly(uint64_t linear, Reach reach, Rights right
 /// What inline accesses may use. Not a page that only EFLAGS.AC opens: the flag changes often, and does not open it to the
 /// CPU's own accesses.
 bool LinearMemory::is_plain(const PagePlace& place, Reach reach) const {
-  if (!place.is_memory() || place.opened_by_ac) return false;
+  if (!place.is_memory() || place.opened_by_ac || watches_.covers(place, reach)) return false;
   return reach != Reach::write || (place.writable && !writes_are_watched(place.page));
 }
 
 void LinearMemory::remember(const PagePlace& place, Reach reach, bool user_rights) {
   if (!is_plain(place, reach)) return slow_.put(user_rights, reach, place);
   if (reach == Reach::write) memory_.mark_dirty(place.page);
+  if (reach == Reach::execute) return tlb_.install_code(user_rights, place.linear, place.page);
   tlb_.install(user_rights, reach, place.linear, memory_.host(place.page * vm::kPageSize));
 }
 
 /// A translation is in use now: its tables are watched.
 void LinearMemory::remember_tables(uint64_t linear, const Walk& walked) {
-  if (walked.page_size > vm::kPageSize) {
-    large_first_ = std::min(large_first_, linear & ~(walked.page_size - 1));
-    large_last_ = std::max(large_last_, linear | (walked.page_size - 1));
-  }
   for (unsigned i = 0; i < walked.count; ++i) {
     const WalkStep& step = walked.steps[i];
     bool last_level = i + 1 == walked.count && walked.page_size == vm::kPageSize;
@@ -146,6 +145,7 @@ LinearMemory::Pieces LinearMemory::locate_all(uint64_t linear, size_t size, Reac
 void LinearMemory::read_slowly(uint64_t linear, void* to, size_t size, Rights rights) {
   Pieces pieces = locate_all(linear, size, Reach::read, rights);
   check_alignment(linear, size, rights);
+  note(pieces, vm::Direction::read);
   auto* bytes = static_cast<uint8_t*>(to);
   for (unsigned i = 0; i < pieces.count; ++i) {
     const Piece& piece = pieces.piece[i];
@@ -163,11 +163,13 @@ void LinearMemory::write_slowly(uint64_t linear, const void* from, size_t size, 
     Piece piece{locate(linear, Reach::write, rights), offset_in_page(linear), static_cast<uint32_t>(size)};
     if (piece.place.is_memory()) {
       check_alignment(linear, size, rights);
+      if (!watches_.empty()) note(piece, vm::Direction::write);
       return store(piece, static_cast<const uint8_t*>(from));
     }
   }
   Pieces pieces = locate_all(linear, size, Reach::write, rights);
   check_alignment(linear, size, rights);
+  note(pieces, vm::Direction::write);
   for (bool to_memory : {false, true}) {
     const auto* bytes = static_cast<const uint8_t*>(from);
     for (unsigned i = 0; i < pieces.count; ++i) {
@@ -181,6 +183,15 @@ void LinearMemory::write_slowly(uint64_t linear, const void* from, size_t size, 
       bytes += piece.size;
     }
   }
+}
+
+void LinearMemory::note(const Piece& piece, vm::Direction direction) {
+  Watches::Touch touch{.linear = piece.place.linear + piece.offset,
+                       .gpa = piece.place.gpa + piece.offset,
+                       .size = piece.size,
+                       .direction = direction,
+                       .instruction = cpu_.linear_rip()};
+  if (watches_.note(touch)) end_of_block();
 }
 
 /// After the pages were found: #PF comes before #AC (AMD64 APM volume 2, section 8.5).
@@ -252,6 +263,7 @@ uint8_t* LinearMemory::direct_slowly(uint64_t linear, size_t size, Reach reach) 
   if (check_alignment_ || part_in_page(linear, size) != size) return nullptr;
   const PagePlace* known = slow_.find(user_, reach, linear);
   if (known == nullptr || !known->is_memory() || !is_open(*known, Rights::program)) return nullptr;
+  if (watches_.covers(*known, reach)) return nullptr;
   if (reach == Reach::write) {
     if (!known->writable || writes_are_watched(known->page)) return nullptr;
     memory_.mark_dirty(known->page);
@@ -310,15 +322,6 @@ void LinearMemory::flush() {
   tlb_.flush();
   slow_.flush();
   tables_.clear();
-  large_first_ = UINT64_MAX;
-  large_last_ = 0;
-  code_.translations_changed();
-}
-
-void LinearMemory::flush_page(uint64_t linear) {
-  if (linear >= large_first_ && linear <= large_last_) return flush();
-  tlb_.drop_page(linear);
-  slow_.drop_page(linear);
   code_.translations_changed();
 }
 
@@ -327,6 +330,17 @@ void LinearMemory::mode_changed() {
   bool virtual_8086 = is_protected && (cpu_.rflags & kRflagsVm) != 0;
   user_ = virtual_8086 || (is_protected && cpu_.segment[vm::ss].dpl == 3);
   check_alignment_ = user_ && (cpu_.cr0 & kCr0Am) != 0 && (cpu_.rflags & kRflagsAc) != 0;
+  if (!watches_.follows(cpu_)) debug_registers_changed();
+}
+
+void LinearMemory::debug_registers_changed() {
+  if (watches_.follow_debug_registers(cpu_)) tlb_.flush();
+}
+
+/// The Tlb may hold pages that are watched from now on.
+void LinearMemory::set_watchpoints(std::vector<vm::Watchpoint> watchpoints) {
+  watches_.set_watchpoints(std::move(watchpoints));
+  tlb_.flush();
 }
 
 void LinearMemory::forget_writable() { tlb_.drop_all_writes(); }

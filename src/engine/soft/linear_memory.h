@@ -12,6 +12,7 @@
 #include "engine/soft/slow_pages.h"
 #include "engine/soft/table_pages.h"
 #include "engine/soft/tlb.h"
+#include "engine/soft/watches.h"
 #include "vm/cpu_state.h"
 #include "vm/guest_memory.h"
 
@@ -90,18 +91,27 @@ class LinearMemory {
   /// The backing offset of the byte of code at `linear`; faults as a fetch would. Cheap when it was fetched from before.
   uint64_t code_offset(uint64_t linear) {
     const TlbEntry& entry = tlb_.entry(user_, Reach::execute, linear);
-    if (entry.hits(linear, 1)) return static_cast<uint64_t>(entry.host(linear) - memory_.host(0));
+    if (entry.hits(linear, 1)) return TlbEntry::page_of_code(entry.page) * vm::kPageSize + linear % vm::kPageSize;
     return code_offset_slowly(linear);
   }
-  /// Bytes [first, last] of a page of the backing were decoded: writes to them are noticed from now on.
-  void mark_code(uint64_t page, uint32_t first, uint32_t last) {
-    if (code_.mark(page, first, last)) tlb_.drop_writes_to(memory_.host(page * vm::kPageSize));
+  /// Pieces of a page of the backing were decoded: writes to them are noticed from now on.
+  void mark_code(uint64_t page, CodePages::Pieces pieces) {
+    if (code_.mark(page, pieces)) tlb_.drop_writes_to(memory_.host(page * vm::kPageSize));
   }
 
   /// After a change of CR0, CR3, CR4, EFER or the memory map: drops all translations.
   void flush();
-  void flush_page(uint64_t linear);  ///< INVLPG: also the whole large page
-  void mode_changed();               ///< CPL, CR0.AM or EFLAGS.AC changed; translations stay
+  void mode_changed();  ///< CPL, CR0.AM, EFLAGS.AC, CR4.DE or DR7 changed; translations stay
+  void debug_registers_changed();
+
+  /// Replaces the debugger's. An access that hits makes the run of the block end after its instruction.
+  void set_watchpoints(std::vector<vm::Watchpoint> watchpoints);
+  Watches& watches() { return watches_; }
+  const Watches& watches() const { return watches_; }
+  /// IN and OUT: debug registers may wait for the port.
+  void note_port(uint16_t port, unsigned size) {
+    if (!watches_.empty() && watches_.note_port(port, size)) end_of_block();
+  }
 
   CodePages& code() { return code_; }
   /// For translated code, which looks entries up itself; is_user() says whose.
@@ -152,6 +162,13 @@ class LinearMemory {
   void check_alignment(uint64_t linear, size_t size, Rights rights) const;
 
   bool writes_are_watched(uint64_t page) const { return code_.holds_code(page) || tables_.holds(page); }
+  void note(const Pieces& pieces, vm::Direction direction) {
+    if (watches_.empty()) return;
+    for (unsigned i = 0; i < pieces.count; ++i) note(pieces.piece[i], direction);
+  }
+  void note(const Piece& piece, vm::Direction direction);
+  /// Whoever runs a block of instructions comes back after the present one.
+  void end_of_block() { code_.translations_changed(); }
   uint8_t* host(const Piece& piece) const { return memory_.host(piece.place.page * vm::kPageSize + piece.offset); }
   void exchange(const Piece& piece, vm::Direction direction, uint8_t* bytes);
   void store(const Piece& piece, const uint8_t* from);
@@ -166,10 +183,10 @@ class LinearMemory {
   SlowPages slow_;
   TablePages tables_;
   CodePages code_;
+  Watches watches_;
   vm::GuestMemory::ObserverId observer_;
-  uint64_t large_first_ = UINT64_MAX, large_last_ = 0;  // from the first to the last large page in use
-  bool user_ = false;                                   // CPL 3
-  bool check_alignment_ = false;                        // CR0.AM, EFLAGS.AC and CPL 3
+  bool user_ = false;             // CPL 3
+  bool check_alignment_ = false;  // CR0.AM, EFLAGS.AC and CPL 3
 };
 
 }  // namespace dejavm::soft

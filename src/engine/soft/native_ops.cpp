@@ -68,7 +68,8 @@ void write_vector(Core& core, uint64_t linear, const void* from, size_t size) {
 
 bool bind_native(const Decoded& decoded, NativeArena& arena, Instruction& insn) {
   return bind_vector_move(decoded, insn) || bind_fxsave(decoded, insn) || bind_x87_control(decoded, insn) ||
-         bind_x87(decoded, arena, insn) || bind_approximation(decoded, insn) || bind_vector(decoded, arena, insn);
+         bind_x87(decoded, arena, insn) || bind_approximation(decoded, insn) || bind_packed_compare(decoded, insn) ||
+         bind_vector(decoded, arena, insn);
 }
 
 }  // namespace dejavm::soft

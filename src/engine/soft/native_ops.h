@@ -68,6 +68,7 @@ inline constexpr uint32_t kMxcsrMask = 0xffff;
 
 // The rooms.
 bool bind_approximation(const Decoded& decoded, Instruction& insn);               // approximation_ops.cpp
+bool bind_packed_compare(const Decoded& decoded, Instruction& insn);              // packed_compare.cpp
 bool bind_vector_move(const Decoded& decoded, Instruction& insn);                 // vector_moves.cpp
 bool bind_vector(const Decoded& decoded, NativeArena& arena, Instruction& insn);  // vector_ops.cpp
 bool bind_x87(const Decoded& decoded, NativeArena& arena, Instruction& insn);     // x87_ops.cpp

@@ -111,6 +111,13 @@ inline void write_linear(Core& core, uint64_t linear, unsigned size, uint64_t va
   }
 }
 
+struct FarPointer {
+  uint16_t selector = 0;
+  uint64_t offset = 0;
+};
+/// The memory operand: from a device in one access (of at most 8 bytes a fragment), as kvm.ko does.
+FarPointer read_far_pointer(Core& core, const Instruction& insn);  // far_control.cpp
+
 /// The mask of the stack pointer: 64 bits in 64-bit mode, else by SS.
 inline uint64_t stack_mask(const Core& core) {
   if (core.code_bits() == 64) return ~uint64_t{0};

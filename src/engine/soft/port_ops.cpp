@@ -24,6 +24,17 @@ void check_bitmap(Core& core, uint16_t port, unsigned size) {
 uint16_t port_in_dx(const Core& core) { return static_cast<uint16_t>(core.cpu.gpr[vm::rdx]); }
 uint16_t port_in_code(const Instruction& insn) { return static_cast<uint16_t>(insn.immediate & 0xff); }
 
+vm::Access read_of(uint16_t port, unsigned size) {
+  return {.space = vm::Space::pio, .direction = vm::Direction::read, .size = static_cast<uint8_t>(size), .addr = port};
+}
+vm::Access write_of(uint16_t port, unsigned size, uint64_t value) {
+  return {.space = vm::Space::pio,
+          .direction = vm::Direction::write,
+          .size = static_cast<uint8_t>(size),
+          .addr = port,
+          .value = value};
+}
+
 void in(Core& core, const Instruction& insn, uint16_t port) {
   check_port(core, port, insn.operand_size);
   uint64_t value = read_port(core, port, insn.operand_size);
@@ -44,16 +55,23 @@ void check_port(Core& core, uint16_t port, unsigned size) {
 }
 
 uint64_t read_port(Core& core, uint16_t port, unsigned size) {
-  return core.log.exchange(
-      {.space = vm::Space::pio, .direction = vm::Direction::read, .size = static_cast<uint8_t>(size), .addr = port});
+  core.memory.note_port(port, size);
+  return core.log.exchange(read_of(port, size));
 }
 
 void write_port(Core& core, uint16_t port, unsigned size, uint64_t value) {
-  core.log.exchange({.space = vm::Space::pio,
-                     .direction = vm::Direction::write,
-                     .size = static_cast<uint8_t>(size),
-                     .addr = port,
-                     .value = value});
+  core.memory.note_port(port, size);
+  core.log.exchange(write_of(port, size, value));
+}
+
+std::optional<vm::Access> port_access(Core& core, const Instruction& insn) {
+  bool reads = insn.run == in_dx || insn.run == in_immediate;
+  bool writes = insn.run == out_dx || insn.run == out_immediate;
+  if ((!reads && !writes) || !core.log.empty()) return std::nullopt;
+  uint16_t port = insn.has_immediate ? port_in_code(insn) : port_in_dx(core);
+  check_port(core, port, insn.operand_size);
+  return reads ? read_of(port, insn.operand_size)
+               : write_of(port, insn.operand_size, truncate(core.cpu.gpr[vm::rax], insn.operand_size));
 }
 
 void in_immediate(Core& core, const Instruction& insn) { in(core, insn, port_in_code(insn)); }

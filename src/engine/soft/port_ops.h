@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "engine/soft/core.h"
 #include "engine/soft/instruction.h"
@@ -16,6 +17,9 @@ void check_port(Core& core, uint16_t port, unsigned size);
 /// The access itself, without the check; leaves for its answer on the first attempt.
 uint64_t read_port(Core& core, uint16_t port, unsigned size);
 void write_port(Core& core, uint16_t port, unsigned size, uint64_t value);
+
+/// The access that IN or OUT leaves for on its first attempt, after the check; nothing for other instructions and attempts.
+std::optional<vm::Access> port_access(Core& core, const Instruction& insn);
 
 void in_immediate(Core& core, const Instruction& insn);
 void in_dx(Core& core, const Instruction& insn);

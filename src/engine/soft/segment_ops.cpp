@@ -56,12 +56,9 @@ void pop_segment(Core& core, const Instruction& insn) {
 }
 
 void load_far_pointer(Core& core, const Instruction& insn) {
-  unsigned size = insn.operand_size;
-  uint64_t at = effective_address(core, insn, size + 2, false);
-  uint64_t offset = read_linear(core, at, size);
-  auto selector = core.memory.read<uint16_t>(at + size);
-  load_segment(core, segment_operand(insn), selector);
-  write_register(core, insn.reg, size, offset);
+  FarPointer pointer = read_far_pointer(core, insn);
+  load_segment(core, segment_operand(insn), pointer.selector);
+  write_register(core, insn.reg, insn.operand_size, pointer.offset);
 }
 
 // ---- LAR, LSL, VERR, VERW, ARPL

@@ -1,4 +1,5 @@
-// Translations of pages whose accesses are not plain memory accesses: devices, ROM that is written, pages with code.
+// Translations of pages whose accesses are not plain memory accesses: devices, ROM that is written, pages with code, watched
+// pages.
 #pragma once
 
 #include <array>
@@ -11,12 +12,13 @@ namespace dejavm::soft {
 /// What one page of the linear space means for one kind of access.
 struct PagePlace {
   static constexpr uint64_t kNoPage = ~uint64_t{0};
+  static constexpr uint64_t kUnknownGpa = ~uint64_t{0xfff};  ///< the page's place came out of the Tlb, which does not know
 
-  uint64_t linear = 0;        ///< where the page begins
-  uint64_t gpa = 0;           ///< likewise; not known (0) when it came out of the Tlb, which holds memory only
-  uint64_t page = kNoPage;    ///< of the backing; kNoPage: a device or nothing
-  bool writable = false;      ///< memory that the guest may change
-  bool opened_by_ac = false;  ///< see Walk
+  uint64_t linear = 0;         ///< where the page begins
+  uint64_t gpa = kUnknownGpa;  ///< likewise
+  uint64_t page = kNoPage;     ///< of the backing; kNoPage: a device or nothing
+  bool writable = false;       ///< memory that the guest may change
+  bool opened_by_ac = false;   ///< see Walk
 
   bool is_memory() const { return page != kNoPage; }
 };

@@ -11,6 +11,7 @@ namespace dejavm::soft {
 namespace {
 
 constexpr unsigned kMaxBreakpoints = 1u << 16;
+constexpr uint64_t kPhysicalEnd = uint64_t{1} << 52;
 
 /// Why no CPU can be in this state; empty: it can (AMD64 APM volume 2, section 14.6.1 and chapter 3).
 std::string why_impossible(const vm::CpuState& state) {
@@ -34,10 +35,11 @@ class SoftVcpu final : public vm::Vcpu {
                      .max_breakpoints = kMaxBreakpoints,
                      .single_step = true,
                      .exact_steps = true,
+                     .max_watchpoints = SIZE_MAX,
                      .description = "soft (a software CPU: every instruction has its position)"};
   }
 
-  Status translate() { return core_.translate(); }
+  Status translate(const TranslatorOptions& options) { return core_.translate(options); }
 
   const vm::VcpuCapabilities& capabilities() const override { return capabilities_; }
 
@@ -91,6 +93,17 @@ class SoftVcpu final : public vm::Vcpu {
     return {};
   }
 
+  Status set_watchpoints(std::span<const vm::Watchpoint> watchpoints) override {
+    for (const vm::Watchpoint& one : watchpoints) {
+      uint64_t end = one.by == vm::Watchpoint::By::physical ? kPhysicalEnd : 0;  // 0: 2^64
+      if (one.length != 0 && one.first <= end - 1 && one.length - 1 <= end - 1 - one.first) continue;
+      return fail(fmt::format("{} bytes at {:#x} cannot be watched", one.length, one.first),
+                  "A range has at least one byte and does not reach beyond the end of the addresses.");
+    }
+    core_.set_watchpoints({watchpoints.begin(), watchpoints.end()});
+    return {};
+  }
+
   uint64_t steps() const override { return core_.steps; }
   void set_step_limit(uint64_t limit) override { core_.step_limit = limit; }
 
@@ -121,7 +134,11 @@ class SoftVcpu final : public vm::Vcpu {
 Result<std::unique_ptr<vm::Vcpu>> create_vcpu(vm::GuestMemory& memory, const vm::CpuModel& model, Execution execution,
                                               ExecutablePool* pool, uint64_t steps) {
   auto vcpu = std::make_unique<SoftVcpu>(memory, model, pool, steps);
-  if (execution == Execution::translate && Translator::host_can_translate()) TRY(vcpu->translate());
+  if (execution != Execution::interpret && Translator::host_can_translate()) {
+    TranslatorOptions options;
+    if (execution == Execution::translate_at_once) options.visits = 1;
+    TRY(vcpu->translate(options));
+  }
   return vcpu;
 }
 

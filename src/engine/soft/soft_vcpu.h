@@ -13,8 +13,9 @@ namespace dejavm::soft {
 
 /// How instructions run. Nothing but the speed differs.
 enum class Execution : uint8_t {
-  translate,  ///< as host code, where that is possible
-  interpret,  ///< one after the other: for comparison
+  translate,          ///< as host code, where that is possible
+  translate_at_once,  ///< the same, also what runs only once: for tests
+  interpret,          ///< one after the other: for comparison
 };
 
 class ExecutablePool;

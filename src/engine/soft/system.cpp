@@ -158,15 +158,8 @@ void halt(Core& core, const Instruction&) {
 /// INVD, WBINVD: there is no cache.
 void invalidate_caches(Core& core, const Instruction&) { require_supervisor(core); }
 
-void invalidate_page(Core& core, const Instruction& insn) {
-  require_supervisor(core);
-  uint64_t offset = effective_offset(core, insn);
-  auto segment = static_cast<vm::SegmentName>(insn.segment);
-  bool flat = core.code_bits() == 64 && segment < vm::fs;
-  uint64_t address = flat ? offset : core.cpu.segment[segment].base + offset;
-  if (core.code_bits() != 64) address = static_cast<uint32_t>(address);
-  if (Core::canonical(address)) core.memory.flush_page(address);
-}
+/// INVLPG: no translation outlives its tables (LinearMemory), so that there is nothing to drop.
+void invalidate_page(Core& core, const Instruction&) { require_supervisor(core); }
 
 void set_alignment_check(Core& core, bool value) {
   if (core.cpl() != 0) raise(kInvalidOpcode);

@@ -83,6 +83,12 @@ NewTask read_task(Core& core, TaskEntry entry, uint16_t selector, uint32_t ext) 
   return task;
 }
 
+/// The debug trap bit, which only the TSS of 32 bits has.
+bool traps_on_entry(const NewTask& task) {
+  constexpr unsigned kTrapByte = 100;
+  return &layout_of(task.tss) == &kLayout32 && (task.bytes[kTrapByte] & 1) != 0;
+}
+
 /// The registers of the new task that need no descriptor.
 void load_registers(Core& core, const NewTask& task, bool nested) {
   const TssLayout& layout = layout_of(task.tss);
@@ -151,7 +157,8 @@ GuestFault as_task_fault(GuestFault fault, uint32_t ext) {
   return fault;
 }
 
-void finish_in_new_task(Core& core, uint32_t ext, std::optional<uint32_t> error_code) {
+/// False: an exception was delivered in the new task.
+bool finish_in_new_task(Core& core, uint32_t ext, std::optional<uint32_t> error_code) {
   const TssLayout& layout = layout_of(core.cpu.tr);
   try {
     load_segments(core, layout.segment_count);
@@ -160,9 +167,11 @@ void finish_in_new_task(Core& core, uint32_t ext, std::optional<uint32_t> error_
       frame.push(layout.width, *error_code);
       frame.install();
     }
+    return true;
   } catch (const GuestFault& caught) {
     GuestFault fault = as_task_fault(caught, ext);
     deliver(core, EventKind::exception, fault.vector, fault.error_code, core.cpu.rip);
+    return false;
   }
 }
 
@@ -183,7 +192,8 @@ void switch_task(Core& core, TaskEntry entry, uint16_t selector, uint64_t return
     write_descriptor_type(core, task.selector, task.descriptor, task.tss.type | kBusy);
   }
   load_registers(core, task, nested);
-  finish_in_new_task(core, ext, error_code);
+  bool entered = finish_in_new_task(core, ext, error_code);
+  if (entered && traps_on_entry(task)) core.memory.watches().note_trap(Watches::kTaskSwitchTrap);
 }
 
 void return_from_task(Core& core) {

@@ -2,26 +2,42 @@
 
 namespace dejavm::soft {
 
-void Tlb::install(bool user, Reach reach, uint64_t linear, const uint8_t* host) {
-  TlbEntry& slot = entry(user, reach, linear);
-  if (slot.tag == TlbEntry::kEmpty) {
+Tlb::Tlb() {
+  used_.reserve(kRemembered);
+  too_many_ = true;
+  flush();
+}
+
+void Tlb::put(bool user, Reach reach, TlbEntry entry) {
+  size_t at = index(entry.tag);
+  TlbEntry& slot = entries_[user][static_cast<size_t>(reach)][at];
+  if (index(slot.tag) != at) {
     if (used_.size() < kRemembered) {
-      used_.push_back({user, reach, static_cast<uint16_t>((linear >> 12) % kEntries)});
+      used_.push_back({user, reach, static_cast<uint16_t>(at)});
     } else {
       too_many_ = true;
     }
   }
-  slot.tag = linear & ~uint64_t{0xfff};
-  slot.addend = reinterpret_cast<uint64_t>(host) - slot.tag;
+  slot = entry;
+}
+
+void Tlb::install(bool user, Reach reach, uint64_t linear, const uint8_t* host) {
+  put(user, reach, {linear & ~uint64_t{0xfff}, reinterpret_cast<uint64_t>(host)});
+}
+
+void Tlb::install_code(bool user, uint64_t linear, uint64_t page) {
+  put(user, Reach::execute, {linear & ~uint64_t{0xfff}, TlbEntry::code_key(linear, page)});
 }
 
 void Tlb::flush() {
   if (too_many_) {
     for (auto& by_reach : entries_) {
-      for (auto& table : by_reach) table.fill(TlbEntry{});
+      for (auto& table : by_reach) {
+        for (size_t i = 0; i < kEntries; ++i) table[i] = empty(i);
+      }
     }
   } else {
-    for (Slot slot : used_) at(slot).tag = TlbEntry::kEmpty;
+    for (Slot slot : used_) at(slot) = empty(slot.index);
   }
   used_.clear();
   too_many_ = false;
@@ -31,32 +47,33 @@ void Tlb::drop_page(uint64_t linear) {
   for (bool user : {false, true}) {
     for (Reach reach : {Reach::read, Reach::write, Reach::execute}) {
       TlbEntry& slot = entry(user, reach, linear);
-      if (slot.hits(linear, 1)) slot.tag = TlbEntry::kEmpty;
+      if (slot.hits(linear, 1)) slot = empty(index(linear));
     }
   }
 }
 
 template <typename Visit>
 void Tlb::for_each_write(Visit visit) {
+  constexpr auto kWrite = static_cast<size_t>(Reach::write);
   if (too_many_) {
     for (auto& by_reach : entries_) {
-      for (TlbEntry& slot : by_reach[static_cast<size_t>(Reach::write)]) visit(slot);
+      for (size_t i = 0; i < kEntries; ++i) visit(by_reach[kWrite][i], i);
     }
   } else {
     for (Slot slot : used_) {
-      if (slot.reach == Reach::write) visit(at(slot));
+      if (slot.reach == Reach::write) visit(at(slot), slot.index);
     }
   }
 }
 
 void Tlb::drop_writes_to(const uint8_t* host) {
-  for_each_write([host](TlbEntry& slot) {
-    if (slot.tag != TlbEntry::kEmpty && slot.host(slot.tag) == host) slot.tag = TlbEntry::kEmpty;
+  for_each_write([host](TlbEntry& slot, size_t index) {
+    if (slot.page == reinterpret_cast<uint64_t>(host)) slot = empty(index);
   });
 }
 
 void Tlb::drop_all_writes() {
-  for_each_write([](TlbEntry& slot) { slot.tag = TlbEntry::kEmpty; });
+  for_each_write([](TlbEntry& slot, size_t index) { slot = empty(index); });
 }
 
 }  // namespace dejavm::soft

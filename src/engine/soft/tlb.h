@@ -11,18 +11,19 @@ namespace dejavm::soft {
 enum class Reach : uint8_t { read = 0, write = 1, execute = 2 };
 
 /// Plain memory only: RAM and ROM for reads, RAM without code or watchpoints for writes. Two words, so that translated code
-/// can look entries up itself.
+/// can look entries up itself. An empty entry has the tag of a page that is never looked for there.
 struct TlbEntry {
-  static constexpr uint64_t kEmpty = ~uint64_t{0};
+  uint64_t tag = 0;   ///< linear address of the page
+  uint64_t page = 0;  ///< where the host has the page; of an entry for Reach::execute: its code key
 
-  uint64_t tag = kEmpty;  ///< linear address of the page
-  uint64_t addend = 0;    ///< host address minus linear address
+  /// A linear page and the page of the backing that it leads to, in one number: what translated code compares.
+  static constexpr uint64_t kMaxCodePages = (uint64_t{1} << 28) - 1;
+  static constexpr uint64_t code_key(uint64_t linear, uint64_t page) { return linear >> 12 << 28 | page; }
+  static constexpr uint64_t page_of_code(uint64_t key) { return key & kMaxCodePages; }
 
   /// Whether `size` bytes at `linear` lie in this page.
-  bool hits(uint64_t linear, uint64_t size) const {
-    return ((linear & ~uint64_t{0xfff}) == tag) & ((linear & 0xfff) + size <= 0x1000);
-  }
-  uint8_t* host(uint64_t linear) const { return reinterpret_cast<uint8_t*>(linear + addend); }
+  bool hits(uint64_t linear, uint64_t size) const { return linear - tag <= 0x1000 - size; }
+  uint8_t* host(uint64_t linear) const { return reinterpret_cast<uint8_t*>(page + (linear & 0xfff)); }
 };
 
 /// Direct-mapped. Invariant: an entry says what a walk of the guest's page tables would say (LinearMemory sees to it), so
@@ -31,13 +32,15 @@ class Tlb {
  public:
   static constexpr size_t kEntries = 1024;
 
-  Tlb() { used_.reserve(kRemembered); }
+  Tlb();
 
   TlbEntry& entry(bool user, Reach reach, uint64_t linear) {
-    return entries_[user][static_cast<size_t>(reach)][(linear >> 12) % kEntries];
+    return entries_[user][static_cast<size_t>(reach)][index(linear)];
   }
   /// host: where the page that holds `linear` begins.
   void install(bool user, Reach reach, uint64_t linear, const uint8_t* host);
+  /// For Reach::execute. page: of the backing.
+  void install_code(bool user, uint64_t linear, uint64_t page);
 
   /// Costs by the number of entries in use.
   void flush();
@@ -56,6 +59,9 @@ class Tlb {
   static constexpr size_t kRemembered = 1024;
 
   TlbEntry& at(Slot slot) { return entries_[slot.user][static_cast<size_t>(slot.reach)][slot.index]; }
+  static constexpr size_t index(uint64_t linear) { return (linear >> 12) % kEntries; }
+  static constexpr TlbEntry empty(size_t index) { return {index == 0 ? 0x1000u : 0, ~uint64_t{0}}; }
+  void put(bool user, Reach reach, TlbEntry entry);
   template <typename Visit>
   void for_each_write(Visit visit);
 

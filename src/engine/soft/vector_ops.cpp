@@ -1,4 +1,6 @@
 // SSE and MMX instructions by stub.
+#include <cpuid.h>
+
 #include <bit>
 #include <cstring>
 
@@ -115,6 +117,12 @@ void run_vector(Core& core, const Instruction& insn) {
   store_results(core, insn, use, frame);
 }
 
+/// clang 14 has no name for it (CPUID 7, AMD64 APM volume 3, appendix E).
+bool has_sha() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx >> 29 & 1) != 0;
+}
+
 /// The host's own CPUID: it may be another CPU than the guest's model.
 bool host_has(ZydisISASet set) {
   switch (set) {
@@ -133,6 +141,8 @@ bool host_has(ZydisISASet set) {
       return __builtin_cpu_supports("aes") != 0;
     case ZYDIS_ISA_SET_PCLMULQDQ:
       return __builtin_cpu_supports("pclmul") != 0;
+    case ZYDIS_ISA_SET_SHA:
+      return has_sha();
     case ZYDIS_ISA_SET_SSE:
     case ZYDIS_ISA_SET_SSE2:
     case ZYDIS_ISA_SET_SSE2MMX:

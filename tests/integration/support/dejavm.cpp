@@ -18,11 +18,12 @@
 
 namespace dejavm::integration {
 
-Repeats repeats() {
+bool is_soak() {
   const char* wanted = std::getenv("DEJAVM_REPEAT");
-  bool full = wanted != nullptr && std::string_view(wanted) == "full";
-  return full ? Repeats{10, 50, 100'000} : Repeats{2, 6, 5'000};
+  return wanted != nullptr && std::string_view(wanted) == "full";
 }
+
+Repeats repeats() { return is_soak() ? Repeats{10, 50, 100'000} : Repeats{2, 6, 5'000}; }
 
 std::string guest_image(const std::string& name) { return DEJAVM_GUEST_DIR "/" + name + ".bin"; }
 std::string guest_symbols(const std::string& name) { return DEJAVM_GUEST_DIR "/" + name + ".elf"; }

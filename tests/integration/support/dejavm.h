@@ -14,7 +14,10 @@ namespace dejavm::integration {
 /// Exit statuses of the command line contract.
 inline constexpr int kDone = 0, kFailed = 1, kUsage = 2, kDiverged = 3, kDamaged = 4;
 
-/// How often the soak repeats: DEJAVM_REPEAT=quick (default) or full.
+/// DEJAVM_REPEAT=full, which ./dev test --full sets, instead of quick (default).
+bool is_soak();
+
+/// How often tests repeat.
 struct Repeats {
   unsigned seabios;
   unsigned edu;

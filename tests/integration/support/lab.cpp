@@ -19,8 +19,9 @@ Words lines_of(std::istream& text) {
 
 }  // namespace
 
-bool LabTest::prepare_lab() {
-  Finished lab = run({"flock", DEJAVM_LAB_DIR ".lock", DEJAVM_LAB_SCRIPT, DEJAVM_LAB_DIR}, {}, kLabLimit);
+bool LabTest::prepare_lab(const std::string& architecture) {
+  directory_ = architecture == "amd64" ? DEJAVM_LAB_DIR : DEJAVM_LAB_DIR "/" + architecture;
+  Finished lab = run({"flock", DEJAVM_LAB_DIR ".lock", DEJAVM_LAB_SCRIPT, directory_, architecture}, {}, kLabLimit);
   std::istringstream out(lab.out);
   Words paths = lines_of(out);
   if (lab.status == 0 && paths.size() == 2) {
@@ -40,12 +41,12 @@ Words LabTest::linux_options(const std::string& command_line) const {
           "-kernel", kernel_, "-initrd", initrd_, "-append",    command_line};
 }
 
-Finished LabTest::record_linux(const std::string& trace) const {
-  return run(dejavm({"record", "-o", path(trace)}) + linux_options(), {}, kLabLimit);
+Finished LabTest::record_linux(const std::string& trace, const Words& more) const {
+  return run(dejavm({"record", "-o", path(trace)}) + linux_options() + more, {}, kLabLimit);
 }
 
 Words LabTest::expected_lines() const {
-  std::ifstream file(DEJAVM_LAB_DIR "/expected");
+  std::ifstream file(directory_ + "/expected");
   return lines_of(file);
 }
 

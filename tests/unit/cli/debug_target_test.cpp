@@ -93,6 +93,95 @@ TEST_F(DebugTargetTest, ReadWatchesOfRamAreRefused) {
   EXPECT_THAT(target_.insert_watch(WatchKind::access, {0x2000}, 4).error().what, testing::HasSubstr("is RAM"));
 }
 
+class EngineWatchTest : public DebugTargetTest {
+ protected:
+  EngineWatchTest() { session_.vcpu().can.max_watchpoints = SIZE_MAX; }
+  vm::SessionStop hit(size_t watchpoint) {
+    return {.kind = From::watch,
+            .watch = {.watchpoint = watchpoint, .address = 0x2001, .instruction = vm::GuestVirt{0x1234}}};
+  }
+};
+
+TEST_F(EngineWatchTest, AWatchOnRamIsAWatchpoint) {
+  ASSERT_TRUE(target_.insert_watch(WatchKind::access, {0x2000}, 4));
+  ASSERT_TRUE(target_.insert_watch(WatchKind::read, {0x3000}, 1));
+
+  gdb::Stop stop = go(hit(1));
+
+  EXPECT_EQ(stop.kind, To::watch);
+  EXPECT_EQ(stop.watch_addr, 0x3000u);
+  EXPECT_EQ(stop.watch_kind, WatchKind::read);
+  EXPECT_THAT(session_.resumed, ElementsAre(vm::ResumeFor::go));
+  EXPECT_THAT(session_.vcpu().watchpoints,
+              ElementsAre(vm::Watchpoint{.first = 0x2000, .length = 4, .on_read = true, .on_write = true},
+                          vm::Watchpoint{.first = 0x3000, .length = 1, .on_read = true, .on_write = false}));
+}
+
+TEST_F(EngineWatchTest, APhysicalOneIsAPhysicalWatchpoint) {
+  ASSERT_TRUE(target_.insert_watch(WatchKind::write, {0x2000}, 4));
+  ASSERT_TRUE(target_.insert_physical_watch(WatchKind::write, {0x2000}, 4));
+  ASSERT_TRUE(target_.remove_watch(WatchKind::write, {0x2000}, 4));
+
+  ASSERT_EQ(session_.vcpu().watchpoints.size(), 1u);
+  EXPECT_EQ(session_.vcpu().watchpoints[0].by, vm::Watchpoint::By::physical);
+  EXPECT_EQ(go(hit(0)).watch_addr, 0x2000u);
+  EXPECT_TRUE(target_.remove_physical_watch(WatchKind::write, {0x2000}, 4));
+  EXPECT_TRUE(session_.vcpu().watchpoints.empty());
+}
+
+TEST_F(EngineWatchTest, OfAnyLength) {
+  EXPECT_TRUE(target_.insert_watch(WatchKind::write, {0x1000}, 1u << 30));
+  EXPECT_EQ(session_.vcpu().watchpoints[0].length, 1u << 30);
+}
+
+TEST_F(EngineWatchTest, ARemovedOneIsGone) {
+  ASSERT_TRUE(target_.insert_watch(WatchKind::write, {0x2000}, 4));
+  ASSERT_TRUE(target_.insert_watch(WatchKind::write, {0x3000}, 4));
+
+  ASSERT_TRUE(target_.remove_watch(WatchKind::write, {0x2000}, 4));
+  gdb::Stop stop = go(hit(0));
+
+  EXPECT_EQ(stop.watch_addr, 0x3000u);
+  target_.detach();
+  EXPECT_TRUE(session_.vcpu().watchpoints.empty());
+}
+
+TEST_F(EngineWatchTest, AMonitorsWatchSaysWhatItSaw) {
+  target_.monitor("watch phys 0x2000 4");
+  session_.event = 7;
+
+  gdb::Stop stop = go(hit(0));
+
+  EXPECT_EQ(stop.kind, To::device);
+  EXPECT_EQ(stop.console, "watch: physical 0x2001 written, rip 0x1234, after event 7\n");
+}
+
+TEST_F(EngineWatchTest, ADevicesWriteNamesNoInstruction) {
+  target_.monitor("watch virt 0x2000");
+  vm::SessionStop stop = hit(0);
+  stop.watch.instruction.reset();
+
+  EXPECT_EQ(go(stop).console, "watch: 0x2001 written by a device, after event -1\n");
+}
+
+TEST_F(EngineWatchTest, AWatchOnADeviceSaysTheLineOfTheAccess) {
+  ASSERT_TRUE(target_.insert_watch(WatchKind::write, {0xfebc0080}, 4));
+
+  gdb::Stop stop = go(device_stop(session_.breaks().list()[0].id));
+
+  EXPECT_EQ(stop.kind, To::watch);
+  EXPECT_EQ(stop.console, "mmio: edu+0x80 <- 0x1 (4 bytes) at 0xfebc0080, rip 0x1234, event 123\n");
+  EXPECT_EQ(session_.vcpu().watchpoints.size(), 1u) << "the address may lead to RAM later";
+}
+
+TEST_F(EngineWatchTest, DetachLeavesTheMonitors) {
+  target_.monitor("watch phys 0x5000");
+  ASSERT_TRUE(target_.insert_watch(WatchKind::write, {0x2000}, 4));
+  target_.detach();
+  ASSERT_EQ(session_.vcpu().watchpoints.size(), 1u);
+  EXPECT_EQ(session_.vcpu().watchpoints[0].first, 0x5000u);
+}
+
 TEST_F(DebugTargetTest, AWatchOnAnAddressThatDoesNotTranslateNeverFails) {
   vm::CpuState cpu = vm::FakeVcpu::start_state();
   cpu.cr0 |= 0x80000000;  // paging with tables of zeros

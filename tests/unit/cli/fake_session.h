@@ -29,7 +29,7 @@ class FakeSession final : public vm::Session {
     breakpoints = addresses;
     return {};
   }
-  vm::Vcpu& vcpu() override { return vcpu_; }
+  vm::FakeVcpu& vcpu() override { return vcpu_; }
   vm::GuestMemory& memory() override { return memory_; }
   const std::vector<vm::DeviceRegion>& devices() const override { return table; }
   vm::AccessBreaks& breaks() override { return breaks_; }

@@ -54,6 +54,36 @@ TEST_F(MonitorTest, DeleteTakesOneOrAll) {
   EXPECT_THAT(say("mmio delete"), StartsWith("error: "));
 }
 
+TEST_F(MonitorTest, WatchesAreSetListedAndDeleted) {
+  session_.vcpu().can.max_watchpoints = SIZE_MAX;
+  EXPECT_EQ(say("watch list"), "no watchpoints\n");
+  EXPECT_EQ(say("watch phys 0x1000 16 rw"), "watchpoint 1: physical 0x1000-0x100f rw\n");
+  EXPECT_EQ(say("watch virt 0x2000"), "watchpoint 2: 0x2000 w\n");
+  EXPECT_EQ(say("watch virt 0x2000 r"), "watchpoint 3: 0x2000 r\n");
+  session_.watches().count({.watchpoint = 1});
+
+  EXPECT_EQ(say("watch delete 1"), "watchpoint 1 deleted\n");
+  EXPECT_EQ(say("watch list"), "2: 0x2000 w, hit 1 time\n3: 0x2000 r, hit 0 times\n");
+  EXPECT_EQ(say("watch delete 1"),
+            "error: watch delete wants the number of a watchpoint, or all\n`watch list` shows them.\n");
+  EXPECT_EQ(say("watch delete all"), "all watchpoints deleted\n");
+  EXPECT_TRUE(session_.vcpu().watchpoints.empty());
+}
+
+TEST_F(MonitorTest, WatchMistakesAreExplained) {
+  session_.vcpu().can.max_watchpoints = SIZE_MAX;
+  for (const char* wrong : {"watch phys", "watch phys zero", "watch phys 1 2 x", "watch phys 1 rw 2", "watch phys 1 2 r w",
+                            "watch phys 1 2 3", "watch 1", "watch list all", "watch delete 4294967297"}) {
+    EXPECT_THAT(say(wrong), StartsWith("error: watch")) << wrong;
+  }
+  EXPECT_TRUE(session_.vcpu().watchpoints.empty());
+}
+
+TEST_F(MonitorTest, AnEngineWithoutWatchpointsSaysSo) {
+  EXPECT_THAT(say("watch phys 0x1000"), StartsWith("error: "));
+  EXPECT_EQ(say("watch list"), "no watchpoints\n");
+}
+
 TEST_F(MonitorTest, ADeleteOfAHugeNumberDeletesNothing) {
   say("mmio break edu");
 

@@ -111,6 +111,16 @@ class FakeTarget final : public Target {
     return {};
   }
 
+  Status insert_physical_watch(WatchKind kind, vm::GuestPhys addr, uint64_t length) override {
+    log.push_back(fmt::format("watch {} physical {:#x}+{}", static_cast<int>(kind), addr.value, length));
+    return {};
+  }
+
+  Status remove_physical_watch(WatchKind kind, vm::GuestPhys addr, uint64_t length) override {
+    log.push_back(fmt::format("unwatch {} physical {:#x}+{}", static_cast<int>(kind), addr.value, length));
+    return {};
+  }
+
   std::string monitor(std::string_view command) override {
     log.push_back(fmt::format("monitor {}", command));
     return command == "big" ? std::string(40000, 'x') : fmt::format("you said {}\n", command);

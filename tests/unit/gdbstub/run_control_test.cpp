@@ -70,6 +70,16 @@ TEST_F(RunControl, WatchesOfEachKind) {
   EXPECT_THAT(target_.log, ElementsAre("watch 0 0x3000+4", "watch 1 0x3000+4", "watch 2 0x3000+4", "unwatch 1 0x3000+4"));
 }
 
+TEST_F(RunControl, WatchesInPhysicalMemoryModeArePhysical) {
+  for (const char* packet : {"Z2,3000,4", "Qqemu.PhyMemMode:1", "Z2,3000,4", "Z0,3000,1", "z2,3000,4", "Z3,3000,8",
+                             "Qqemu.PhyMemMode:0", "z3,3000,8", "z2,3000,4"}) {
+    EXPECT_EQ(ask(packet), "OK") << packet;
+  }
+  EXPECT_THAT(target_.log,
+              ElementsAre("watch 0 0x3000+4", "watch 0 physical 0x3000+4", "break 0x3000", "unwatch 0 physical 0x3000+4",
+                          "watch 1 physical 0x3000+8", "unwatch 1 physical 0x3000+8", "unwatch 0 0x3000+4"));
+}
+
 TEST_F(RunControl, WatchesOfNothingOrBeyondTheEndAreRefused) {
   EXPECT_EQ(ask("Z2,3000,0"), "E01");
   EXPECT_EQ(ask("Z2,ffffffffffffffff,2"), "E01");

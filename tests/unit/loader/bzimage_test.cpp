@@ -2,9 +2,6 @@
 
 #include <gmock/gmock.h>
 
-#include <filesystem>
-
-#include "base/fd.h"
 #include "images.h"
 
 namespace dejavm::loader {
@@ -165,28 +162,6 @@ TEST(BzImage, DamagedHeadersNameTheirField) {
   Bytes short_header = make_bzimage({});
   short_header[0x201] = 0x10;
   EXPECT_THAT(error_of(request_for(short_header)), HasSubstr("init_size"));
-}
-
-TEST(BzImage, DebiansKernelIsPlannedAtItsPreferredAddress) {
-  std::string file;
-  for (const char* pattern : {"/boot", DEJAVM_LAB_DIR "/boot"}) {
-    std::error_code ignored;
-    for (const auto& entry : std::filesystem::directory_iterator(pattern, ignored)) {
-      if (entry.path().filename().string().starts_with("vmlinuz-")) file = entry.path();
-    }
-  }
-  if (file.empty()) GTEST_SKIP() << "no vmlinuz here: tests/lab/debian_kernel.sh " DEJAVM_LAB_DIR " fetches one";
-  auto kernel = read_file(file, uint64_t{1} << 30);
-  ASSERT_TRUE(kernel.has_value());
-  BootRequest request = request_for(*kernel, "console=ttyS0");
-  request.memory.back().size = uint64_t{255} << 20;
-
-  auto plan = plan_boot(request);
-
-  ASSERT_TRUE(plan.has_value()) << plan.error().what;
-  EXPECT_EQ(plan->cpu.rip, 0x1000200u);
-  EXPECT_EQ(plan->cpu.code_bits(), 64u);
-  EXPECT_THAT(plan->description, HasSubstr("by the 64-bit boot protocol"));
 }
 
 }  // namespace

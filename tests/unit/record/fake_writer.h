@@ -19,8 +19,9 @@ class FakeWriter final : public trace::Writer {
     return {};
   }
   Status append_keyframe(const vm::CpuState& cpu, const vm::GuestMemory&, const std::vector<vm::DeviceRegion>&,
-                         const std::vector<uint64_t>& pages, uint64_t time_us) override {
-    keyframes.push_back({cpu, pages});
+                         const std::vector<uint64_t>& pages, std::optional<trace::StepCounts> steps,
+                         uint64_t time_us) override {
+    keyframes.push_back({cpu, pages, steps});
     return append({trace::KeyframeEvent{keyframes.size() - 1}, time_us});
   }
   uint64_t events() const override { return texts().size(); }
@@ -41,6 +42,7 @@ class FakeWriter final : public trace::Writer {
   struct Keyframe {
     vm::CpuState cpu;
     std::vector<uint64_t> pages;
+    std::optional<trace::StepCounts> steps;
   };
   std::vector<trace::Event> all;
   std::vector<Keyframe> keyframes;

@@ -288,6 +288,7 @@ TEST(LiveSession, KeyframesHoldThePagesTouchedSinceTheLastOne) {
   EXPECT_THAT(r.log.keyframes[0].pages, ElementsAre());
   EXPECT_THAT(r.log.keyframes[1].pages, ElementsAre(2u));
   EXPECT_THAT(r.log.keyframes[2].pages, ElementsAre(3u));
+  EXPECT_EQ(r.log.keyframes[0].steps, std::nullopt) << "this vCPU does not count";
 }
 
 TEST(LiveSession, OnlyARecordedGuestIsReadOnly) {

@@ -106,5 +106,34 @@ TEST(Stops, TheHistoryKnowsTheLastAccess) {
   EXPECT_EQ(r.session->history().latest()->event, 1u);
 }
 
+TEST(Stops, ADevicesWriteIntoAWatchedRangeStopsWhereItEnters) {
+  Recording r({vm::write(kDevice + 0x10, 1), vm::nop(), kPowerOff});
+  r.vcpu.can.max_watchpoints = 1;
+  r.on_write = [&](uint64_t offset, uint64_t) {
+    if (offset == 0x10) r.machine.post_dma(0x3000, {1, 2, 3});
+  };
+  ASSERT_TRUE(r.session->watches().add(r.vcpu, {.first = 0x3002, .length = 8}, true));
+
+  vm::SessionStop stop = r.go();
+
+  EXPECT_EQ(stop.kind, Kind::watch);
+  EXPECT_EQ(stop.watch.address, 0x3002u);
+  EXPECT_FALSE(stop.watch.instruction.has_value());
+  EXPECT_EQ(r.session->last_event(), 1);
+  EXPECT_EQ(r.vcpu.state()->rip, vm::kCode + 4);
+  EXPECT_EQ(r.go().kind, Kind::ended);
+}
+
+TEST(Stops, ADevicesWriteBesideAWatchedRangeDoesNotStop) {
+  Recording r({vm::write(kDevice + 0x10, 1), kPowerOff});
+  r.vcpu.can.max_watchpoints = 3;
+  r.on_write = [&](uint64_t, uint64_t) { r.machine.post_dma(0x3000, {1, 2, 3}); };
+  ASSERT_TRUE(r.session->watches().add(r.vcpu, {.first = 0x3003, .length = 8}, true));
+  ASSERT_TRUE(r.session->watches().add(r.vcpu, {.first = 0x2000, .length = 0x1000}, true));
+  ASSERT_TRUE(r.session->watches().add(r.vcpu, {.first = 0x3000, .on_read = true, .on_write = false}, true));
+
+  EXPECT_EQ(r.go().kind, Kind::ended);
+}
+
 }  // namespace
 }  // namespace dejavm::record

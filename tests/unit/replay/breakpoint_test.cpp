@@ -87,5 +87,20 @@ TEST(Breakpoints, WaitUntilTheInterruptThatEntersThereReturns) {
   EXPECT_THAT(r.vcpu->delivered, testing::ElementsAre(0x21));
 }
 
+TEST(Watches, ADevicesWriteStopsBehindItsEvent) {
+  Replaying r({mmio_read(kDevice, 7), dma(0x3000, {1, 2}), mmio_read(kDevice, 8)}, kNops);
+  r.vcpu->can.max_watchpoints = 1;
+  vm::Watchpoint watched{.by = vm::Watchpoint::By::physical, .first = 0x3001};
+  ASSERT_TRUE(r.replayer->watches().add(*r.vcpu, watched, true));
+
+  vm::SessionStop stop = r.go();
+
+  EXPECT_EQ(stop.kind, Kind::watch);
+  EXPECT_EQ(stop.watch.address, 0x3001u);
+  EXPECT_EQ(r.replayer->last_event(), 1);
+  EXPECT_EQ(r.vcpu->state()->rip, kCode + 4);
+  EXPECT_EQ(r.go().kind, Kind::ended);
+}
+
 }  // namespace
 }  // namespace dejavm::replay

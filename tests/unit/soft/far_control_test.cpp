@@ -192,12 +192,12 @@ TEST_F(FarControlTest, Virtual8086IretKeepsIoplAndNeedsIt) {
 
 TEST_F(FarControlTest, FarPointerFromADeviceStartsOver) {
   protected_mode();
-  guest.code({0xff, 0x1d, 0, 0, 0, 0xc0});  // call far [kDevice]
+  guest.code({0xff, 0x1d, 0xfc, 0x0f, 0, 0xc0});  // call far [kDevice + 0xffc], across a page
   ASSERT_TRUE(std::holds_alternative<vm::DeviceAccess>(guest.step()));
   guest.core().answer(0xb000);
   auto exit = guest.core().run(vm::RunMode::complete);
   ASSERT_TRUE(std::holds_alternative<vm::DeviceAccess>(exit));
-  EXPECT_EQ(std::get<vm::DeviceAccess>(exit).access, (vm::Access{.size = 2, .addr = kDevice + 4}));
+  EXPECT_EQ(std::get<vm::DeviceAccess>(exit).access, (vm::Access{.size = 2, .addr = kDevice + 0x1000}));
   EXPECT_EQ(guest.gpr(vm::rsp), kStack);
   guest.core().answer(kCode32);
   guest.core().run(vm::RunMode::complete);
@@ -253,6 +253,20 @@ TEST_F(FarControlTest, IntoOnlyOnOverflow) {
   guest.cpu().rflags |= kOf;
   execute({0xce});
   EXPECT_EQ(vector(), kOverflow);
+}
+
+TEST_F(FarControlTest, AFarJumpThroughADeviceReadsThePointerAtOnce) {
+  protected_mode();
+  guest.code({0xff, 0x2d, 0, 0, 0, 0xc0});  // jmp far [kDevice]
+
+  vm::Exit exit = guest.step();
+  ASSERT_TRUE(std::holds_alternative<vm::DeviceAccess>(exit));
+  EXPECT_EQ(std::get<vm::DeviceAccess>(exit).access.size, 6);
+  guest.core().answer(0xb000 | uint64_t{kCode32} << 32);
+  exit = guest.core().run(vm::RunMode::complete);
+
+  EXPECT_TRUE(std::holds_alternative<vm::Completed>(exit));
+  EXPECT_EQ(guest.cpu().rip, 0xb000u);
 }
 
 TEST_F(FarControlTest, Int1IsADebugTrap) {

@@ -13,53 +13,74 @@ using ::testing::Not;
 
 using MemoryCachesTest = MemoryTest;
 
+constexpr CodePages::Pieces kWholePage = ~CodePages::Pieces{0};
+
 // ---- Code
 
 TEST_F(MemoryCachesTest, WritesToCodeAreNoticedByTheirBytes) {
   memory.write<uint8_t>(kData, 1);
-  memory.mark_code(kData / kPageSize, 0x100, 0x13f);
-  uint32_t generation = memory.code().generation(kData / kPageSize);
+  memory.mark_code(kData / kPageSize, CodePages::pieces(0x100, 0x13f));
+  uint32_t generation = memory.code().generation(kData / kPageSize, kWholePage);
 
   memory.write<uint32_t>(kData + 0x140, 1);
   memory.write<uint32_t>(kData + 0xfc, 1);
-  EXPECT_EQ(memory.code().generation(kData / kPageSize), generation);
+  EXPECT_EQ(memory.code().generation(kData / kPageSize, kWholePage), generation);
   EXPECT_EQ(memory.direct_write(kData + 0x800, 1), nullptr);
 
   memory.write<uint32_t>(kData + 0xfd, 1);
-  EXPECT_NE(memory.code().generation(kData / kPageSize), generation);
+  EXPECT_NE(memory.code().generation(kData / kPageSize, kWholePage), generation);
   EXPECT_NE(memory.direct_write(kData + 0x800, 1), nullptr);
+}
+
+TEST_F(MemoryCachesTest, OnlyThePiecesThatAreWrittenBecomeStale) {
+  constexpr uint64_t kPage = kData / kPageSize;
+  std::vector<CodePages::Pieces> told;
+  memory.code().set_listener([&](uint64_t page, CodePages::Pieces stale) {
+    EXPECT_EQ(page, kPage);
+    told.push_back(stale);
+  });
+  memory.mark_code(kPage, CodePages::pieces(0, 0x7f));
+
+  memory.write<uint8_t>(kData + 0x40, 1);
+  memory.write<uint8_t>(kData + 0x41, 1);
+
+  EXPECT_THAT(told, ElementsAre(2u));
+  EXPECT_EQ(memory.code().generation(kPage, 1), 0u);
+  EXPECT_EQ(memory.code().generation(kPage, 2), 1u);
+  EXPECT_EQ(memory.code().generation(kPage, 3), 1u);
+  EXPECT_TRUE(memory.code().holds_code(kPage));
 }
 
 TEST_F(MemoryCachesTest, CodeIsNoticedThroughEveryAddressOfThePage) {
   memory.write<uint8_t>(kAlias + 0x10, 1);
   memory.write<uint8_t>(0x10, 1);
-  memory.mark_code(0, 0, 63);
+  memory.mark_code(0, CodePages::pieces(0, 63));
 
   memory.write<uint8_t>(kAlias + 0x10, 2);
-  EXPECT_EQ(memory.code().generation(0), 1u);
+  EXPECT_EQ(memory.code().generation(0, kWholePage), 1u);
 
-  memory.mark_code(0, 0, 63);
+  memory.mark_code(0, CodePages::pieces(0, 63));
   memory.write<uint8_t>(0x10, 2);
-  EXPECT_EQ(memory.code().generation(0), 2u);
+  EXPECT_EQ(memory.code().generation(0, kWholePage), 2u);
 }
 
 TEST_F(MemoryCachesTest, OthersThatWriteMemoryMakeCodeStale) {
-  memory.mark_code(1, 0xfc0, 0xfff);
-  memory.mark_code(2, 0, 63);
+  memory.mark_code(1, CodePages::pieces(0xfc0, 0xfff));
+  memory.mark_code(2, CodePages::pieces(0, 63));
 
   ASSERT_TRUE(ram.write({2 * kPageSize - 1}, Bytes{1, 2}, vm::Writer::device));
 
-  EXPECT_EQ(memory.code().generation(1), 1u);
-  EXPECT_EQ(memory.code().generation(2), 1u);
+  EXPECT_EQ(memory.code().generation(1, kWholePage), 1u);
+  EXPECT_EQ(memory.code().generation(2, kWholePage), 1u);
 }
 
 TEST_F(MemoryCachesTest, AccessedBitsInAPageOfCodeMakeItStale) {
   long_mode();
-  memory.mark_code(kPt / kPageSize, 0, 63);
+  memory.mark_code(kPt / kPageSize, CodePages::pieces(0, 63));
 
   memory.read<uint8_t>(kData);
 
-  EXPECT_EQ(memory.code().generation(kPt / kPageSize), 1u);
+  EXPECT_EQ(memory.code().generation(kPt / kPageSize, kWholePage), 1u);
 }
 
 TEST_F(MemoryCachesTest, NobodyListensAfterTheMemoryIsGone) {
@@ -206,24 +227,13 @@ TEST_F(MemoryCachesTest, LegacyEntriesOfFourBytesAreSeen) {
   EXPECT_FALSE(fault_of([&] { memory.read<uint8_t>(0x2000); }));
 }
 
-TEST_F(MemoryCachesTest, InvlpgDropsOnePageAndKeepsTheRest) {
-  long_mode();
-  memory.read<uint8_t>(kData);
-  put(pte(kData), 0);  // behind its back
-
-  memory.flush_page(kData + 0x800);
-
-  EXPECT_TRUE(fault_of([&] { memory.read<uint8_t>(kData); }));
-}
-
-TEST_F(MemoryCachesTest, InvlpgDropsTheWholeLargePage) {
+TEST_F(MemoryCachesTest, AChangedLargePageIsSeenWithoutInvlpg) {
   long_mode();
   put(kPd + 8, kAll | kPs);
   memory.read<uint8_t>(0x200000);
   memory.read<uint8_t>(0x203000);
-  put(kPd + 8, 0);  // behind its back
 
-  memory.flush_page(0x201000);
+  memory.write<uint64_t>(kPd + 8, 0);
 
   EXPECT_TRUE(fault_of([&] { memory.read<uint8_t>(0x203000); }));
 }
@@ -231,7 +241,7 @@ TEST_F(MemoryCachesTest, InvlpgDropsTheWholeLargePage) {
 TEST_F(MemoryCachesTest, PagesAreDirtyAgainAfterTheDirtySetWasTaken) {
   memory.write<uint8_t>(kData, 1);
   memory.write<uint8_t>(kData + kPageSize, 1);
-  memory.mark_code(3, 0, 63);
+  memory.mark_code(3, CodePages::pieces(0, 63));
   memory.forget_writable();
   EXPECT_THAT(ram.take_dirty(), ElementsAre(2u, 3u));
 
@@ -262,9 +272,9 @@ TEST_F(MemoryCachesTest, MorePagesThanAreRememberedAreFlushedAndDropped) {
     memory.write<uint8_t>(page * kPageSize + 0xfff, 1);
   }
   uint64_t last = 4 * 512 * kPageSize - 1;  // in physical page 15
-  memory.mark_code(15, 0, 4095);
+  memory.mark_code(15, CodePages::pieces(0, 4095));
   memory.write<uint8_t>(last, 1);
-  EXPECT_EQ(memory.code().generation(15), 1u);
+  EXPECT_EQ(memory.code().generation(15, kWholePage), 1u);
 
   put(kPd + 3 * 8, 0);  // behind its back
   memory.flush();

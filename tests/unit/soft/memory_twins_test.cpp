@@ -108,7 +108,7 @@ class Twin {
         }
         return "direct";
       case 7:
-        memory_.mark_code(random[1] % kPages, 0, 4095);
+        memory_.mark_code(random[1] % kPages, CodePages::pieces(0, 4095));
         return "mark";
       case 8:
       case 9:  // only among the data, so that the tables live on

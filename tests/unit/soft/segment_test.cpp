@@ -181,6 +181,44 @@ TEST_F(SegmentTest, FarPointerLoadsSegmentAndRegister) {
   EXPECT_EQ(segment(vm::es).selector, kUserData);
 }
 
+TEST_F(SegmentTest, FarPointerOnADeviceIsReadAtOnce) {
+  protected_mode();
+  guest.code({0xc4, 0x0d, 0, 0, 0, 0xc0});  // les ecx, [kDevice]
+
+  vm::Exit exit = guest.step();
+  ASSERT_TRUE(std::holds_alternative<vm::DeviceAccess>(exit));
+  vm::Access access = std::get<vm::DeviceAccess>(exit).access;
+  guest.core().answer(0x89abcdef | uint64_t{kUserData} << 32);
+  exit = guest.core().run(vm::RunMode::complete);
+
+  EXPECT_TRUE(std::holds_alternative<vm::Completed>(exit));
+  EXPECT_EQ(access.addr, kDevice);
+  EXPECT_EQ(access.size, 6);
+  EXPECT_EQ(guest.gpr(vm::rcx), 0x89abcdefu);
+  EXPECT_EQ(segment(vm::es).selector, kUserData);
+}
+
+TEST_F(SegmentTest, FarPointerOf10BytesOnADeviceHasTwoFragments) {
+  long_mode();
+  guest.gpr(vm::rsi) = kDevice + 4;
+  guest.code({0x48, 0x0f, 0xb4, 0x0e});  // lfs rcx, [rsi]
+
+  vm::Exit exit = guest.step();
+  ASSERT_TRUE(std::holds_alternative<vm::DeviceAccess>(exit));
+  EXPECT_EQ(std::get<vm::DeviceAccess>(exit).access.size, 8);
+  guest.core().answer(0x123456789abcdef0);
+  exit = guest.core().run(vm::RunMode::complete);
+  ASSERT_TRUE(std::holds_alternative<vm::DeviceAccess>(exit));
+  EXPECT_EQ(std::get<vm::DeviceAccess>(exit).access.addr, kDevice + 12);
+  EXPECT_EQ(std::get<vm::DeviceAccess>(exit).access.size, 2);
+  guest.core().answer(kFlatData);
+  exit = guest.core().run(vm::RunMode::complete);
+
+  EXPECT_TRUE(std::holds_alternative<vm::Completed>(exit));
+  EXPECT_EQ(guest.gpr(vm::rcx), 0x123456789abcdef0u);
+  EXPECT_EQ(segment(vm::fs).selector, kFlatData);
+}
+
 TEST_F(SegmentTest, FaultingFarPointerChangesNothing) {
   protected_mode();
   guest.poke(kData, 0x89abcdef | uint64_t{0x1008} << 32);

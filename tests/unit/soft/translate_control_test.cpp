@@ -10,7 +10,7 @@ class Translate : public testing::Test {
  protected:
   void SetUp() override {
     guest_.long_mode();
-    ASSERT_TRUE(guest_.core().translate().has_value());
+    ASSERT_TRUE(guest_.core().translate({.visits = 1}).has_value());
   }
   /// Runs to a count of steps.
   vm::Exit run_to(uint64_t steps) {

@@ -84,7 +84,7 @@ struct Plan {
   unsigned programs;
   unsigned stops;
   unsigned most;  ///< steps between two stops
-  TranslatorOptions options = {};
+  TranslatorOptions options = {.visits = 1};
 };
 
 class TranslateLockstep : public testing::TestWithParam<Plan> {};
@@ -100,12 +100,13 @@ TEST_P(TranslateLockstep, RandomProgramsAreTheSameAtEveryStop) {
   }
 }
 
-constexpr TranslatorOptions kSmall = {.code_size = size_t{256} << 10}, kForeignHost = {.trust_host_flags = false};
+constexpr TranslatorOptions kSmall = {.code_size = size_t{256} << 10, .visits = 1},
+                            kForeignHost = {.visits = 1, .trust_host_flags = false}, kUsual = {};
 
 INSTANTIATE_TEST_SUITE_P(Plans, TranslateLockstep,
                          testing::Values(Plan{64, 25, 60, 3000}, Plan{64, 25, 600, 40}, Plan{32, 25, 60, 3000},
                                          Plan{32, 25, 600, 40}, Plan{64, 10, 200, 1000, kSmall},
-                                         Plan{64, 15, 400, 100, kForeignHost}));
+                                         Plan{64, 15, 400, 100, kForeignHost}, Plan{64, 15, 200, 400, kUsual}));
 
 }  // namespace
 }  // namespace dejavm::soft

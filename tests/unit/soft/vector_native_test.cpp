@@ -1,8 +1,10 @@
 // x87, MMX and SSE instructions in the soft engine against the host, with random registers, rounding modes and masks.
 #include <Zydis/Zydis.h>
+#include <cpuid.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 
@@ -24,6 +26,7 @@ vm::CpuModel model_with_sse4() {
   for (vm::CpuidLeaf& leaf : model.cpuid) {
     if (leaf.function == 1) leaf.ecx |= 1u << 0 | 1u << 9 | 1u << 19 | 1u << 20;
   }
+  model.cpuid.push_back({.function = 7, .indexed = true, .ebx = 1u << 29});  // SHA
   return model;
 }
 
@@ -96,16 +99,26 @@ class VectorNativeTest : public testing::Test {
     return state;
   }
 
-  VectorOracle::Outcome run_soft(const Bytes& instruction, VectorState& state) {
+  /// Bytes of few values, so that strings of them often hold zeros and each other.
+  template <size_t N>
+  void fill_with_text(std::array<uint8_t, N>& bytes) {
+    static constexpr uint8_t kLetters[] = {0, 1, 2, 0x7f, 0x80, 0xff};
+    uint64_t letters = 1 + random_() % std::size(kLetters);
+    bool words = random_() % 2 == 0;
+    for (size_t i = 0; i < N; ++i) bytes[i] = words && i % 2 == 1 ? 0 : kLetters[random_() % letters];
+    if (random_() % 2 == 0) std::ranges::replace(bytes, uint8_t{0}, uint8_t{1});
+  }
+
+  VectorOracle::Outcome run_soft(const Bytes& instructions, VectorState& state, int steps = 1) {
     vm::CpuState cpu = start_;
     cpu.fpu = state.fpu;
     cpu.rflags = state.flags;
     cpu.gpr[vm::rax] = state.rax;
     cpu.gpr[vm::rsi] = kData;
     guest_.core().set_state(cpu);
-    guest_.code(instruction);
+    guest_.code(instructions);
     guest_.code(Bytes(state.memory.begin(), state.memory.end()), kData);
-    EXPECT_TRUE(std::holds_alternative<vm::Stepped>(guest_.step()));
+    for (int i = 0; i < steps; ++i) EXPECT_TRUE(std::holds_alternative<vm::Stepped>(guest_.step()));
     state.fpu = guest_.cpu().fpu;
     if (guest_.cpu().rip == kSimdHandler) return VectorOracle::Outcome::simd_fault;
     if (guest_.cpu().rip == kPlainHandler) return VectorOracle::Outcome::other_fault;
@@ -182,6 +195,11 @@ class VectorNativeTest : public testing::Test {
   VectorOracle oracle_;
 };
 
+bool host_has_sha() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) != 0 && (ebx >> 29 & 1) != 0;
+}
+
 bool is_vector_set(ZydisISASet set) {
   switch (set) {
     case ZYDIS_ISA_SET_SSE:
@@ -199,7 +217,7 @@ bool is_vector_set(ZydisISASet set) {
   }
 }
 
-/// Not compared: the masked stores (they use RDI), MOVNTI's register, string compares that the engine does not have.
+/// Not compared here: the masked stores (they use RDI), MOVNTI's register, what has a test of its own below.
 bool is_left_out(ZydisMnemonic mnemonic) {
   switch (mnemonic) {
     case ZYDIS_MNEMONIC_MASKMOVQ:
@@ -275,6 +293,76 @@ TEST_F(VectorNativeTest, EveryX87InstructionDoesWhatTheHostDoes) {
     }
   }
   EXPECT_GT(compared, 300);
+}
+
+class PackedCompareTest : public VectorNativeTest, public testing::WithParamInterface<int> {
+ protected:
+  /// For RAX, of which RDX gets the halves the other way round: two lengths of 32 bits, or one of 64 and a huge one.
+  uint64_t lengths() {
+    uint64_t one = random_() % 40 - 20, other = random_() % 40 - 20;
+    switch (random_() % 3) {
+      case 0:
+        return one;
+      case 1:
+        return one << 32 | one >> 32;
+      default:
+        return one << 32 | (other & 0xffffffff);
+    }
+  }
+  /// The instruction, and how many it takes with what sets its lengths and brings its index to RAX.
+  static std::pair<Bytes, int> program(int opcode, int immediate, bool wide, bool memory) {
+    Bytes code{0x48, 0x89, 0xc2, 0x48, 0xc1, 0xca, 0x20};  // mov rdx, rax; ror rdx, 32
+    code.push_back(0x66);
+    if (wide) code.push_back(0x48);
+    for (int byte : {0x0f, 0x3a, opcode, memory ? 0x0e : 0xca, immediate}) code.push_back(static_cast<uint8_t>(byte));
+    bool gives_index = (opcode & 1) != 0;
+    if (gives_index) code.insert(code.end(), {0x48, 0x89, 0xc8});  // mov rax, rcx
+    return {code, gives_index ? 4 : 3};
+  }
+};
+
+TEST_P(PackedCompareTest, DoesWhatTheHostDoesForEveryImmediate) {
+  for (int i = 0; i < 0x100 * 60; ++i) {
+    auto [code, steps] = program(GetParam(), i % 0x100, i % 3 == 0, i % 5 == 0);
+    VectorState native = random_state(false);
+    fill_with_text(native.fpu.xmm[1]);
+    fill_with_text(native.fpu.xmm[2]);
+    fill_with_text(native.memory);
+    if (i % 8 != 0) native.rax = lengths();
+    VectorState soft = native;
+
+    ASSERT_EQ(oracle_.run(code, native), VectorOracle::Outcome::completed);
+    ASSERT_EQ(run_soft(code, soft, steps), VectorOracle::Outcome::completed);
+
+    ASSERT_EQ(difference(soft, native), "") << fmt::format("{:02x}", fmt::join(code, " "));
+  }
+}
+
+// PCMPESTRM, PCMPESTRI, PCMPISTRM, PCMPISTRI
+INSTANTIATE_TEST_SUITE_P(Opcodes, PackedCompareTest, testing::Values(0x60, 0x61, 0x62, 0x63));
+
+TEST_F(VectorNativeTest, TheShaInstructionsDoWhatTheHostDoes) {
+  if (__builtin_cpu_supports("sse4.2") == 0 || !host_has_sha()) GTEST_SKIP() << "this host's CPU has no SHA instructions";
+  for (int opcode : {0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd}) {
+    for (int modrm : {0xca, 0x0e}) {
+      EXPECT_TRUE(agrees({0x0f, 0x38, static_cast<uint8_t>(opcode), static_cast<uint8_t>(modrm)}, false, 100));
+    }
+  }
+  for (uint8_t rounds = 0; rounds < 4; ++rounds) EXPECT_TRUE(agrees({0x0f, 0x3a, 0xcc, 0xca, rounds}, false, 100));
+}
+
+TEST_F(VectorNativeTest, StringComparesTakeOperandsAtAnyAddress) {
+  vm::CpuState cpu = start_;
+  cpu.gpr[vm::rsi] = kData + 3;
+  cpu.fpu.xmm[1].fill(7);
+  guest_.core().set_state(cpu);
+  guest_.poke(kData + 3 + 5, 7, 1);
+
+  guest_.code({0x66, 0x0f, 0x3a, 0x61, 0x0e, 0x08});  // pcmpestri xmm1, [rsi], equal each: of no elements
+  guest_.step();
+
+  EXPECT_EQ(guest_.cpu().rip, kCode + 6);
+  EXPECT_EQ(guest_.gpr(vm::rcx), 0u);
 }
 
 TEST(MaskedStores, FaultForBytesThatAreNotStored) {

@@ -103,7 +103,7 @@ TEST(Damage, AMapOfTooManyRangesIsDamageWithTheirNumber) {
   EncodedChunk good = encode_chunk(largest, true).value(), bad = encode_chunk(too_large, true).value();
 
   auto head = read_description(description_message(description));
-  auto keyframe = read_keyframe_message(keyframe_message({0, sample_cpu(), map_of(kMaxMapRanges + 1), {}}));
+  auto keyframe = read_keyframe_message(keyframe_message({0, sample_cpu(), map_of(kMaxMapRanges + 1), {}, {}}));
   auto events = decode_chunk(bad.stored, bad.raw_length);
 
   EXPECT_TRUE(decode_chunk(good.stored, good.raw_length));

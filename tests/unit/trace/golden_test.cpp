@@ -21,12 +21,13 @@ void write_golden(const std::string& path) {
   vm::GuestMemory memory = sample_memory();
   auto writer = Writer::create(path, sample_description(false), memory).value();
   for (const Event& event : golden_events()) ASSERT_TRUE(writer->append(event));
-  ASSERT_TRUE(writer->append_keyframe(sample_cpu(), memory, sample_description().devices, {0, 3}, 0));
+  ASSERT_TRUE(
+      writer->append_keyframe(sample_cpu(), memory, sample_description().devices, {0, 3}, StepCounts{0x1234, 0x1200}, 0));
   for (const Event& event : golden_events()) ASSERT_TRUE(writer->append(event));
   ASSERT_TRUE(writer->finish(sample_end(writer->events())));
 }
 
-/// DEJAVM_WRITE_GOLDEN=1 rewrites the file; do so only together with a new version and document.
+/// DEJAVM_WRITE_GOLDEN=1 rewrites the file; do so only together with a new version or field, and its document.
 Bytes golden_bytes() {
   if (std::getenv("DEJAVM_WRITE_GOLDEN") != nullptr) write_golden(DEJAVM_GOLDEN_TRACE);
   return file_bytes(DEJAVM_GOLDEN_TRACE);
@@ -45,9 +46,24 @@ TEST(Golden, TheReaderReadsIt) {
   EXPECT_TRUE(reader->sealed());
   EXPECT_EQ(reader->damage(), "");
   EXPECT_TRUE(reader->verify());
-  EXPECT_EQ(reader->keyframe_count(), 1u);
+  ASSERT_EQ(reader->keyframe_count(), 1u);
+  EXPECT_EQ(reader->read_keyframe(0)->steps, (StepCounts{0x1234, 0x1200}));
   ASSERT_EQ(reader->chunks().size(), 2u);
   EXPECT_EQ(describe(reader->read_chunk(0).value()), describe(golden_events()));
+}
+
+TEST(Golden, AKeyframeOfBeforeStepsWereWrittenSaysThatTheyAreUnknown) {
+  Bytes old = file_bytes(DEJAVM_GOLDEN_TRACE_WITHOUT_STEPS);
+
+  auto reader = Reader::open(old).value();
+
+  EXPECT_TRUE(reader->sealed());
+  EXPECT_EQ(reader->damage(), "");
+  EXPECT_TRUE(reader->verify());
+  EXPECT_EQ(describe(reader->read_chunk(0).value()), describe(golden_events()));
+  Keyframe keyframe = reader->read_keyframe(0).value();
+  EXPECT_EQ(keyframe.cpu, sample_cpu());
+  EXPECT_EQ(keyframe.steps, std::nullopt);
 }
 
 TEST(Golden, TruncatedAtEveryByteItNeverCrashesAndKeepsWhatIsBefore) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "samples.h"
+#include "trace/description_message.h"
 
 namespace dejavm::trace {
 namespace {
@@ -21,12 +22,12 @@ void write_keyframed(const std::string& path, WriterOptions options = {}) {
   ASSERT_TRUE(writer->append({HaltEvent{}, 1}));
   fill(memory, 2, 0x22);
   fill(memory, 3, 0);
-  ASSERT_TRUE(writer->append_keyframe(cpu, memory, sample_description().devices, {2, 3}, 2));
+  ASSERT_TRUE(writer->append_keyframe(cpu, memory, sample_description().devices, {2, 3}, StepCounts{70, 68}, 2));
   ASSERT_TRUE(writer->append({HaltEvent{}, 3}));
   fill(memory, 2, 0x33);
   fill(memory, 5, 0x33);
   cpu.rip = 0x777;
-  ASSERT_TRUE(writer->append_keyframe(cpu, memory, {}, {2, 5}, 4));
+  ASSERT_TRUE(writer->append_keyframe(cpu, memory, {}, {2, 5}, std::nullopt, 4));
   ASSERT_TRUE(writer->append({HaltEvent{}, 5}));
   ASSERT_TRUE(writer->finish(sample_end(3)));
 }
@@ -41,9 +42,25 @@ TEST(Keyframes, StateAndPlaceComeBack) {
   EXPECT_EQ(keyframe.cpu.rip, 0x777u);
   EXPECT_EQ(keyframe.memory, sample_memory().map());
   EXPECT_TRUE(keyframe.devices.empty());
+  EXPECT_EQ(keyframe.steps, std::nullopt);
   EXPECT_EQ(reader->read_keyframe(0)->devices, sample_description().devices);
+  EXPECT_EQ(reader->read_keyframe(0)->steps, (StepCounts{70, 68}));
   EXPECT_FALSE(reader->read_keyframe(2));
   EXPECT_TRUE(reader->verify());
+}
+
+TEST(Keyframes, CountsOfStepsThatNoGuestReachesAreDamage) {
+  constexpr uint64_t kTooMany = uint64_t{1} << 62;
+
+  auto good = read_keyframe_message(keyframe_message({0, sample_cpu(), {}, {}, StepCounts{kTooMany - 1, kTooMany - 1}}));
+  auto here = read_keyframe_message(keyframe_message({0, sample_cpu(), {}, {}, StepCounts{kTooMany, 0}}));
+  auto last = read_keyframe_message(keyframe_message({0, sample_cpu(), {}, {}, StepCounts{0, UINT64_MAX}}));
+
+  EXPECT_TRUE(good);
+  ASSERT_FALSE(here);
+  ASSERT_FALSE(last);
+  EXPECT_EQ(here.error().kind, ErrorKind::damaged);
+  EXPECT_EQ(last.error().kind, ErrorKind::damaged);
 }
 
 TEST(Keyframes, EventsPointToThem) {
@@ -91,7 +108,7 @@ TEST(Keyframes, LargerThanTheRoomBeforeTheJournalsTheyDamageNothing) {
   }
 
   ASSERT_TRUE(writer->append({HaltEvent{}, 0}));
-  ASSERT_TRUE(writer->append_keyframe(sample_cpu(), memory, {}, pages, 0));
+  ASSERT_TRUE(writer->append_keyframe(sample_cpu(), memory, {}, pages, std::nullopt, 0));
   ASSERT_TRUE(writer->append({HaltEvent{}, 0}));
   writer.reset();  // unsealed: the last event is in a journal behind the keyframe
 

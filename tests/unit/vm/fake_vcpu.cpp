@@ -84,6 +84,12 @@ Status FakeVcpu::set_breakpoints(std::span<const GuestVirt> addresses) {
   return {};
 }
 
+Status FakeVcpu::set_watchpoints(std::span<const Watchpoint> wanted) {
+  if (wanted.size() > can.max_watchpoints) return fail("too many watchpoints");
+  watchpoints.assign(wanted.begin(), wanted.end());
+  return {};
+}
+
 Status FakeVcpu::collect_dirty() {
   for (uint64_t page : dirty_) memory_.mark_dirty(page);
   dirty_.clear();

@@ -94,6 +94,8 @@ class FakeVcpu final : public Vcpu {
   Result<bool> injection_pending() override { return injected_.has_value(); }
   void request_window(bool wanted) override { window_wanted_ = wanted; }
   Status set_breakpoints(std::span<const GuestVirt> addresses) override;
+  /// Kept for the test to look at; none is ever hit by itself.
+  Status set_watchpoints(std::span<const Watchpoint> wanted) override;
   Status collect_dirty() override;
 
   /// The state that FakeVcpu starts in: 32-bit code, no paging, interrupts off.
@@ -109,6 +111,7 @@ class FakeVcpu final : public Vcpu {
 
   // What a test looks at.
   uint64_t free_runs = 0, steps = 0;
+  std::vector<Watchpoint> watchpoints;
   bool faulted = false;
   std::vector<uint8_t> delivered;  ///< vectors, 2 for an NMI
   bool window_wanted() const { return window_wanted_; }

@@ -15,13 +15,15 @@ constexpr uint64_t kInPage = vm::kPageSize - 1;
 }  // namespace
 
 BlockTranslator::BlockTranslator(Core& core, Emitter& out, Shared& shared, HostFlags host_flags)
-    : core_(core), out_(out), shared_(shared), fields_(core), trusted_flags_(host_flags) {}
+    : core_(core), out_(out), shared_(shared), fields_(core), trusted_flags_(host_flags) {
+  sites_.reserve(BlockCache::kMaxInstructions);
+}
 
 bool BlockTranslator::does_nothing(const Site& site) const { return site.insn->run == do_nothing && !site.insn->ends_block; }
 
 /// Zydis once more: the blocks keep what the interpreter needs, not how it was encoded.
 void BlockTranslator::decode_sites(const Block& block, size_t count) {
-  ZydisDecoder decoder = make_decoder(block.code_bits, core_.features);
+  const ZydisDecoder& decoder = decoder_for(block.code_bits, core_.features);
   vm::GuestMemory& memory = core_.memory.memory();
   uint64_t rip = key_.rip, offset = block.offset;
   for (const Instruction& insn : block.instructions.first(count)) {
@@ -35,10 +37,13 @@ void BlockTranslator::decode_sites(const Block& block, size_t count) {
     if (in_first < insn.length) {
       std::memcpy(site.bytes + in_first, memory.host(block.second_page * vm::kPageSize), insn.length - in_first);
     }
-    auto status = ZydisDecoderDecodeFull(&decoder, site.bytes, insn.length, &site.decoded, site.operands);
+    ZydisDecoderContext context;
+    auto status = ZydisDecoderDecodeInstruction(&decoder, &context, site.bytes, insn.length, &site.decoded);
     // What raises a fault by itself has no mnemonic here.
     bool same = ZYAN_SUCCESS(status) && site.decoded.mnemonic == insn.mnemonic && site.decoded.length == insn.length;
     if (same) {
+      CHECK(ZYAN_SUCCESS(
+          ZydisDecoderDecodeOperands(&decoder, &context, &site.decoded, site.operands, site.decoded.operand_count_visible)));
       site.effect = flag_effect(site.decoded);
       site.is_vector = !site.effect && is_plain_vector(site);
     } else {
@@ -50,36 +55,25 @@ void BlockTranslator::decode_sites(const Block& block, size_t count) {
 }
 
 void BlockTranslator::emit_page_check(uint64_t linear, uint64_t page) {
-  uint64_t first = linear & ~kInPage;
-  uint64_t addend = reinterpret_cast<uint64_t>(core_.memory.memory().host(page * vm::kPageSize)) - first;
-  for (auto [value, field] : {std::pair{first, fields_.tag(mode_, Reach::execute, first)},
-                              std::pair{addend, fields_.addend(mode_, Reach::execute, first)}}) {
-    out_.constant(kScratch, value);
-    out_.with_field({0x3b}, encoding(kScratch), field, true);  // cmp
-    stale_exits_.push_back(out_.jump_if(Condition::not_equal));
-  }
+  out_.constant(kScratch, TlbEntry::code_key(linear, page));
+  out_.with_field({0x3b}, encoding(kScratch), fields_.code_key(mode_, linear), true);  // cmp
+  stale_exits_.push_back(out_.jump_if(Condition::not_equal));
 }
 
-void BlockTranslator::emit_generation_check(uint64_t page, uint32_t generation) {
-  out_.load(kScratch, fields_.generations());
-  out_.bytes({0x41, 0x81, 0xbb});  // cmp dword [scratch + distance], generation
-  out_.word(static_cast<uint32_t>(page * sizeof(uint32_t)));
-  out_.word(generation);
-  stale_exits_.push_back(out_.jump_if(Condition::not_equal));
+void BlockTranslator::add_to_left(int steps) {
+  static_assert(kLeft == Host::r14 && BlockCache::kMaxInstructions < 128);
+  out_.bytes({0x49, 0x83, 0xc6, static_cast<uint8_t>(steps)});  // add left, steps
 }
 
 void BlockTranslator::emit_entry(const Block& block, TranslatedBlock& result) {
   result.checked = out_.here();
   emit_page_check(key_.rip, block.offset / vm::kPageSize);
   result.fast = out_.here();
-  emit_generation_check(block.offset / vm::kPageSize, block.generation);
   if (block.page_count == 2) {
     uint64_t second = (key_.rip | kInPage) + 1;
     emit_page_check(mode_.wide ? second : static_cast<uint32_t>(second), block.second_page);
-    emit_generation_check(block.second_page, block.second_generation);
   }
-  out_.with_field({0x81}, 5, fields_.left(), true);  // sub [left], steps
-  out_.word(static_cast<uint32_t>(sites_.size()));
+  add_to_left(-static_cast<int>(sites_.size()));
   limit_exit_ = out_.jump_if(Condition::less);
 }
 
@@ -122,30 +116,37 @@ CodeOffset BlockTranslator::emit_cold() {
   for (const LinkExit& exit : link_exits_) {
     out_.bind_here(exit.from);
     out_.constant(kScratch, exit.link);
-    out_.jump_to(shared_.leave);
+    out_.jump_to(shared_.follow);
   }
   out_.bind_here(limit_exit_);
-  out_.with_field({0x81}, 0, fields_.left(), true);  // add [left], steps
-  out_.word(static_cast<uint32_t>(sites_.size()));
+  add_to_left(static_cast<int>(sites_.size()));
   CodeOffset leave = out_.here();
   for (CodeOffset place : stale_exits_) out_.bind(place, leave);
   out_.constant(kScratch, key_.rip);
   out_.store(fields_.rip(), kScratch);
-  out_.constant(kScratch, 0);
   out_.jump_to(shared_.leave);
   return leave;
 }
 
-TranslatedBlock BlockTranslator::translate(const Block& block, size_t count, const BlockKey& key) {
+void BlockTranslator::begin(const BlockKey& key) {
   key_ = key;
   mode_ = key.mode;
-  sites_.reserve(count);
+  sites_.clear();
+  cold_.clear();
+  link_exits_.clear();
+  stale_exits_.clear();
+  host_flags_ = sse_checked_ = ended_ = false;
+  saved_flags_ = true;
+}
+
+TranslatedBlock BlockTranslator::translate(const Block& block, size_t count, const BlockKey& key) {
+  begin(key);
   decode_sites(block, count);
   find_live_flags();
   TranslatedBlock result{.key = key,
-                         .generation = block.generation,
-                         .second_generation = block.second_generation,
+                         .pieces = block.pieces,
                          .second_page = block.page_count == 2 ? block.second_page : 0,
+                         .second_pieces = block.second_pieces,
                          .last_byte = sites_.back().rip + sites_.back().insn->length - 1};
   emit_entry(block, result);
   for (const Site& site : sites_) emit_site(site);

@@ -3,18 +3,18 @@
 // The code of a block:
 //
 //     checked:  leave unless the Tlb maps the block's linear page to the page that it was translated from
-//     fast:     leave unless the page's generation is the one that it was translated from; the same for a second page
-//               take the block's steps from `left`; leave when there are fewer
+//     fast:     the same check for a second page
+//               take the block's steps from kLeft; leave when there are fewer
 //     the instructions
 //     cold:     what is seldom run: calls of the slow path, exits
 //
 // An instruction is either host code, or a call of the slow path, which runs the interpreter's handler. Host code that
 // cannot go on (no translation in the Tlb, misaligned, SSE disabled) has changed nothing of the guest and calls the slow
 // path, too. So the guest's state is exact wherever the slow path is called: registers in their homes, status flags in
-// CodeFrame, and the slow point says RIP and the steps.
+// kFlags, and the slow point says RIP and the steps.
 //
-// Status flags are in the host's flags while nothing destroys them, and are saved to CodeFrame before an access of memory, a
-// call and the end of the block. Blocks begin and end with the flags in CodeFrame.
+// Status flags are in the host's flags while nothing destroys them, and are saved to kFlags before an access of memory, a
+// call and the end of the block. Blocks begin and end with the flags in kFlags.
 #pragma once
 
 #include <Zydis/Zydis.h>
@@ -40,13 +40,14 @@ struct BlockKey {
 
 struct TranslatedBlock {
   BlockKey key;
-  uint32_t generation = 0;
-  uint32_t second_generation = 0;
+  CodePages::Pieces pieces = 0;  ///< of the page that it begins in
   uint64_t second_page = 0;
-  uint64_t last_byte = 0;  ///< linear address
+  CodePages::Pieces second_pieces = 0;  ///< 0: there is no second page
+  uint64_t last_byte = 0;               ///< linear address
   CodeOffset checked = 0;
   CodeOffset fast = 0;
   CodeOffset leave = 0;  ///< the way out of the entries, with RIP at the block
+  bool stale = false;    ///< its entries lead elsewhere
 };
 
 /// An instruction that the slow path may be called for.
@@ -65,13 +66,14 @@ struct Link {
 
 /// What blocks of one arena share.
 struct Shared {
-  CodeOffset leave = 0;  ///< stores the registers and returns kScratch's lower half to C++
-  CodeOffset slow = 0;   ///< runs the slow point whose number is in kScratch's lower half
+  CodeOffset leave = 0;   ///< stores the registers and returns to C++
+  CodeOffset slow = 0;    ///< runs the slow point whose number is in kScratch's lower half
+  CodeOffset follow = 0;  ///< goes where the link leads whose number is in kScratch's lower half
   std::vector<SlowPoint> points;
   std::vector<Link> links;
 };
 
-/// Translates one block; made for it and thrown away.
+/// Translates blocks, one after the other.
 class BlockTranslator {
  public:
   /// Enough for any block.
@@ -82,16 +84,15 @@ class BlockTranslator {
   /// `count` instructions of the block are translated.
   TranslatedBlock translate(const Block& block, size_t count, const BlockKey& key);
 
-  /// Parts that the stubs of the arena use, too.
-  static void save_flags_to(Emitter& out, Field flags);
-  static void restore_flags_from(Emitter& out, Field flags);
+  /// A part that the stubs of the arena use, too.
+  static void restore_flags(Emitter& out);
 
  private:
   /// An instruction of the block.
   struct Site {
     const Instruction* insn = nullptr;
     ZydisDecodedInstruction decoded{};
-    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT]{};
+    ZydisDecodedOperand operands[ZYDIS_MAX_OPERAND_COUNT_VISIBLE];
     uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH]{};
     uint64_t rip = 0;
     uint64_t behind = 0;  ///< the address after it
@@ -125,11 +126,12 @@ class BlockTranslator {
   };
 
   // block_translator.cpp: the frame of a block
+  void begin(const BlockKey& key);
   void decode_sites(const Block& block, size_t count);
   void find_live_flags();
   void emit_entry(const Block& block, TranslatedBlock& result);
   void emit_page_check(uint64_t linear, uint64_t page);
-  void emit_generation_check(uint64_t page, uint32_t generation);
+  void add_to_left(int steps);
   void emit_site(const Site& site);
   CodeOffset emit_cold();
   bool emit_special(const Site& site);
@@ -200,6 +202,7 @@ class BlockTranslator {
   StateFields fields_;
   const HostFlags trusted_flags_;
 
+  // Of the present block.
   BlockKey key_;
   TranslationMode mode_;
   std::vector<Site> sites_;
@@ -208,7 +211,7 @@ class BlockTranslator {
   std::vector<CodeOffset> stale_exits_;
   CodeOffset limit_exit_ = 0;
   bool host_flags_ = false;  // the host's flags are the guest's
-  bool saved_flags_ = true;  // CodeFrame's are
+  bool saved_flags_ = true;  // kFlags is
   bool sse_checked_ = false;
   bool ended_ = false;  // the last instruction has left the block
 };

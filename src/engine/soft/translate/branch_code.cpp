@@ -9,7 +9,7 @@
 namespace dejavm::soft {
 namespace {
 
-static_assert(sizeof(JumpTarget) == 16 && kJumpTargets == 4096, "the lookup's shifts and mask");
+static_assert(sizeof(JumpTarget) == 16 && kJumpTargets == 16384, "the lookup's shifts and mask");
 
 }  // namespace
 

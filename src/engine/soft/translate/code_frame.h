@@ -14,20 +14,20 @@ struct JumpTarget {
 };
 
 /// Direct-mapped; one for each TranslationMode.
-inline constexpr unsigned kJumpTargets = 4096;
+inline constexpr unsigned kJumpTargets = 16384;
 constexpr uint64_t jump_slot(uint64_t rip) { return (rip ^ rip >> 12) % kJumpTargets; }
 
 struct CodeFrame {
-  /// Steps that may still be done before the code must leave. A block takes all of its own at its entry.
+  /// Steps that may still be done before the code must leave. A block takes all of its own at its entry. While code runs it
+  /// is in kLeft.
   int64_t left = 0;
   /// The guest's status flags while code runs, when they are not in the host's: OF (0 or 1) in the lower byte, the others in
-  /// the upper byte as LAHF has them. RFLAGS keeps everything else.
-  uint16_t flags = 0;
+  /// the upper byte as LAHF has them. RFLAGS keeps everything else. While code runs they are in kFlags.
+  uint64_t flags = 0;
   /// SSE instructions fault (CR0, CR4); changes only between two runs of translated code.
   uint8_t sse_blocked = 0;
-  const uint32_t* generations = nullptr;  ///< CodePages': by page of the backing
-  const JumpTarget* jumps = nullptr;      ///< the jump cache of the present mode
-  const uint8_t* next_code = nullptr;     ///< of an indirect call, while its return address is pushed
+  const JumpTarget* jumps = nullptr;   ///< the jump cache of the present mode
+  const uint8_t* next_code = nullptr;  ///< of an indirect call, while its return address is pushed
 };
 
 }  // namespace dejavm::soft

@@ -14,7 +14,15 @@ namespace dejavm::soft {
 using CodeOffset = uint32_t;
 
 /// Conditions of jumps, as encoded.
-enum class Condition : uint8_t { overflow = 0, below = 2, above_or_equal = 3, equal = 4, not_equal = 5, less = 12 };
+enum class Condition : uint8_t {
+  overflow = 0,
+  below = 2,
+  above_or_equal = 3,
+  equal = 4,
+  not_equal = 5,
+  above = 7,
+  less = 12
+};
 
 /// A displacement from kState.
 struct Field {

@@ -1,39 +1,34 @@
-// Status flags between the host's flags and CodeFrame::flags.
+// Status flags between the host's flags and kFlags.
 #include "engine/soft/translate/block_translator.h"
 
 namespace dejavm::soft {
 
 // LAHF and SETO need AL and AH, which hold the guest's: RAX is put by. MOV and XCHG change no flags.
 
-void BlockTranslator::save_flags_to(Emitter& out, Field flags) {
-  out.move(kScratch, Host::rax);
-  out.byte(0x9f);                 // lahf
-  out.bytes({0x0f, 0x90, 0xc0});  // seto al
-  out.byte(0x66);
-  out.with_field({0x89}, encoding(Host::rax), flags, false);  // mov [flags], ax
-  out.move(Host::rax, kScratch);
-}
-
-void BlockTranslator::restore_flags_from(Emitter& out, Field flags) {
-  out.move(kScratch, Host::rax);
-  out.with_field({0x0f, 0xb7}, encoding(Host::rax), flags, false);  // movzx eax, word [flags]
-  out.bytes({0x04, 0x7f});                                          // add al, 0x7f: overflows if AL is 1
-  out.byte(0x9e);                                                   // sahf: keeps OF
-  out.move(Host::rax, kScratch);
-}
-
 void BlockTranslator::save_flags() {
   if (saved_flags_) return;
   CHECK(host_flags_);
-  save_flags_to(out_, fields_.flags());
+  out_.move(kScratch, Host::rax);
+  out_.byte(0x9f);                 // lahf
+  out_.bytes({0x0f, 0x90, 0xc0});  // seto al
+  out_.move(kFlags, Host::rax);
+  out_.move(Host::rax, kScratch);
   saved_flags_ = true;
 }
 
 void BlockTranslator::restore_flags() {
   if (host_flags_) return;
   CHECK(saved_flags_);
-  restore_flags_from(out_, fields_.flags());
+  restore_flags(out_);
   host_flags_ = true;
+}
+
+void BlockTranslator::restore_flags(Emitter& out) {
+  out.move(kScratch, Host::rax);
+  out.move(Host::rax, kFlags);
+  out.bytes({0x04, 0x7f});  // add al, 0x7f: overflows if AL is 1
+  out.byte(0x9e);           // sahf: keeps OF
+  out.move(Host::rax, kScratch);
 }
 
 /// Before an instruction of this effect: gives the host's flags what it reads, and what it keeps and somebody may look at.
@@ -42,8 +37,7 @@ void BlockTranslator::need_flags(const Site& site, const FlagEffect& effect) {
   bool keeps_other = keeps && !effect.keeps_carry_only;
   if (effect.reads == FlagEffect::Reads::any || keeps_other) return restore_flags();
   if ((effect.reads == FlagEffect::Reads::none && !keeps) || host_flags_) return;
-  out_.with_field({0x0f, 0xba}, 4, fields_.flags(), false);  // bt dword [flags], 8: CF, where LAHF puts it
-  out_.byte(8);
+  out_.bytes({0x41, 0x0f, 0xba, 0xe1, 8});  // bt flags, 8: CF, where LAHF puts it
 }
 
 /// Whether the flags that it leaves are those of the CPU model, or nobody looks at them.

@@ -91,7 +91,8 @@ bool BlockTranslator::choose_registers(Operands& found) const {
     use.host = home.value_or(scratch);
   };
   choose(found.reg, kScratch);
-  choose(found.rm, found.reg.present && found.reg.guest == found.rm.guest ? kScratch : kScratch2);
+  // With a register there, kAddress is free.
+  choose(found.rm, found.reg.borrowed && found.reg.guest != found.rm.guest ? kAddress : kScratch);
   return true;
 }
 
@@ -235,7 +236,7 @@ bool BlockTranslator::emit_lea(const Site& site) {
   } else {
     std::optional<Host> base, index;
     if (insn.base < 16) base = general_in(insn.base, kAddress);
-    if (insn.index < 16) index = general_in(insn.index, kScratch2);
+    if (insn.index < 16) index = general_in(insn.index, kScratch);
     out_.lea(to, base, index, insn.scale, static_cast<int32_t>(insn.displacement), wide);
   }
   if (!home_of(insn.reg)) out_.store(fields_.general(insn.reg), kScratch);

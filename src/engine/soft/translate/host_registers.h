@@ -1,7 +1,7 @@
 // Which host register holds what while translated code runs.
 //
-// Eleven guest registers live in host registers, nine of them in the register of the same name. The host's own stack pointer
-// cannot be lent to the guest, so that the guest's RSP has R8. The guest's R8 to R11 and R15 stay in CpuState.
+// Ten guest registers live in host registers, nine of them in the register of the same name. The host's own stack pointer
+// cannot be lent to the guest, so that the guest's RSP has R8. The guest's R8 to R11, R14 and R15 stay in CpuState.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,11 @@ constexpr unsigned encoding(Host reg) { return static_cast<unsigned>(reg); }
 /// The linear address of a memory operand, then its host address.
 inline constexpr Host kAddress = Host::r10;
 /// Free between instructions.
-inline constexpr Host kScratch = Host::r11, kScratch2 = Host::r9;
+inline constexpr Host kScratch = Host::r11;
+/// The guest's status flags, when they are not in the host's: CodeFrame::flags in its lower 16 bits.
+inline constexpr Host kFlags = Host::r9;
+/// CodeFrame::left. A host register, because every block changes it.
+inline constexpr Host kLeft = Host::r14;
 /// Points kStateBias bytes behind the start of CpuState: everything in Core is addressed from there, the general registers,
 /// RIP and RFLAGS with one byte of displacement.
 inline constexpr Host kState = Host::r15;
@@ -32,6 +36,7 @@ constexpr std::optional<Host> home_of(unsigned guest) {
     case 9:
     case 10:
     case 11:
+    case 14:
     case 15:
       return std::nullopt;
     default:

@@ -7,7 +7,6 @@ namespace {
 static_assert(sizeof(TlbEntry) == 16 && Tlb::kEntries == 1024, "the lookup's shift and mask");
 constexpr unsigned kIndexShift = 8;  // linear >> 12 for the page, << 4 for the entry
 constexpr uint32_t kIndexMask = 0x3ff0;
-constexpr uint32_t kPageMask = 0xfffff000;  // sign-extended
 
 bool is_low_half(uint64_t value) { return static_cast<int64_t>(value) == static_cast<int32_t>(value); }
 
@@ -58,17 +57,12 @@ void BlockTranslator::emit_lookup(const Site& site, Reach reach, unsigned size) 
   out_.bytes({0x49, 0xc1, 0xeb, kIndexShift});  // shr scratch, 8
   out_.bytes({0x41, 0x81, 0xe3});               // and scratch, mask (32 bits)
   out_.word(kIndexMask);
-  // The page of the last byte: equal to the tag only if the first one is in it, too.
-  if (size == 1) {
-    out_.move(kScratch2, kAddress);
-  } else {
-    out_.lea(kScratch2, kAddress, std::nullopt, 0, static_cast<int32_t>(size) - 1, true);
-  }
-  out_.bytes({0x49, 0x81, 0xe1});  // and scratch2, page mask
-  out_.word(kPageMask);
-  out_.with_indexed_field(0x3b, kScratch2, fields_.tag(mode_, reach, 0));  // cmp
-  leave_if(Condition::not_equal, site);
-  out_.with_indexed_field(0x03, kAddress, fields_.addend(mode_, reach, 0));  // add
+  // The address becomes an offset in the page of the entry, if it is in there.
+  out_.with_indexed_field(0x2b, kAddress, fields_.tag(mode_, reach));  // sub
+  out_.bytes({0x49, 0x81, 0xfa});                                      // cmp address, last offset
+  out_.word(static_cast<uint32_t>(vm::kPageSize - size));
+  leave_if(Condition::above, site);
+  out_.with_indexed_field(0x03, kAddress, fields_.page(mode_, reach));  // add
 }
 
 /// To the slow path, which does the whole instruction. The flags must have been saved.

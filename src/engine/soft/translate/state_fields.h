@@ -35,12 +35,13 @@ class StateFields {
   Field left() const { return of(&core_.frame.left); }
   Field flags() const { return of(&core_.frame.flags); }
   Field sse_blocked() const { return of(&core_.frame.sse_blocked); }
-  Field generations() const { return of(&core_.frame.generations); }
   Field jumps() const { return of(&core_.frame.jumps); }
   Field next_code() const { return of(&core_.frame.next_code); }
-  /// Of the entry for a page; linear 0: of the first entry.
-  Field tag(TranslationMode mode, Reach reach, uint64_t linear) const { return of(&entry(mode, reach, linear).tag); }
-  Field addend(TranslationMode mode, Reach reach, uint64_t linear) const { return of(&entry(mode, reach, linear).addend); }
+  /// Of the first entry.
+  Field tag(TranslationMode mode, Reach reach) const { return of(&entry(mode, reach, 0).tag); }
+  Field page(TranslationMode mode, Reach reach) const { return of(&entry(mode, reach, 0).page); }
+  /// Of the entry for a page of code.
+  Field code_key(TranslationMode mode, uint64_t linear) const { return of(&entry(mode, Reach::execute, linear).page); }
 
  private:
   const TlbEntry& entry(TranslationMode mode, Reach reach, uint64_t linear) const {

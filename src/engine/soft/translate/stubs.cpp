@@ -22,58 +22,75 @@ void add_to_stack_pointer(Emitter& out, unsigned bytes) { out.bytes({0x48, 0x83,
 void take_from_stack_pointer(Emitter& out, unsigned bytes) { out.bytes({0x48, 0x83, 0xec, bytes}); }
 
 void load_registers(Emitter& out, const StateFields& fields) {
+  out.load(kLeft, fields.left());
+  out.load(kFlags, fields.flags());
   for (unsigned guest = 0; guest < 16; ++guest) {
     if (auto home = home_of(guest)) out.load(*home, fields.general(guest));
   }
 }
 void store_registers(Emitter& out, const StateFields& fields) {
+  out.store(fields.left(), kLeft);
+  out.store(fields.flags(), kFlags);
   for (unsigned guest = 0; guest < 16; ++guest) {
     if (auto home = home_of(guest)) out.store(fields.general(guest), *home);
   }
 }
 
-/// Back to C++; EAX is the result.
 void return_to_caller(Emitter& out) {
   add_to_stack_pointer(out, kAlignment);
   for (auto reg = std::rbegin(kKept); reg != std::rend(kKept); ++reg) pop(out, *reg);
   out.byte(0xc3);
 }
 
+void jump_to_scratch(Emitter& out) { out.bytes({0x41, 0xff, 0xe3}); }
+
 }  // namespace
 
-/// uint32_t enter(code, state)
+/// void enter(code, state)
 void Translator::emit_enter() {
   for (Host reg : kKept) push(out_, reg);
   take_from_stack_pointer(out_, kAlignment);
   out_.move(kState, Host::rsi);
   out_.move(kScratch, Host::rdi);
   load_registers(out_, fields_);
-  out_.bytes({0x41, 0xff, 0xe3});  // jmp scratch
+  jump_to_scratch(out_);
 }
 
 void Translator::emit_leave() {
   store_registers(out_, fields_);
-  out_.bytes({0x44, 0x89, 0xd8});  // mov eax, scratch
   return_to_caller(out_);
+}
+
+/// Of C++, with the number in kScratch; RAX is the result. The stack must be aligned.
+void Translator::emit_call(Callee callee) {
+  store_registers(out_, fields_);
+  out_.constant(Host::rdi, reinterpret_cast<uint64_t>(this));
+  out_.bytes({0x44, 0x89, 0xde});  // mov esi, scratch
+  out_.constant(Host::rax, std::bit_cast<uint64_t>(callee));
+  out_.bytes({0xff, 0xd0});  // call rax
 }
 
 void Translator::emit_slow() {
   take_from_stack_pointer(out_, kAlignment);
-  store_registers(out_, fields_);
-  out_.constant(Host::rdi, reinterpret_cast<uint64_t>(this));
-  out_.bytes({0x44, 0x89, 0xde});  // mov esi, scratch
-  out_.constant(Host::rax, std::bit_cast<uint64_t>(&Translator::run_slowly));
-  out_.bytes({0xff, 0xd0});  // call rax
-  out_.bytes({0x85, 0xc0});  // test eax, eax
-  CodeOffset stop = out_.jump_if(Condition::not_equal);
+  emit_call(&Translator::run_slowly);
+  out_.bytes({0x48, 0x85, 0xc0});  // test rax, rax
+  CodeOffset elsewhere = out_.jump_if(Condition::not_equal);
   load_registers(out_, fields_);
-  BlockTranslator::restore_flags_from(out_, fields_.flags());
+  BlockTranslator::restore_flags(out_);
   out_.bytes({0x48, 0x8d, 0x64, 0x24, kAlignment});  // lea rsp, [rsp + 8]: keeps the flags
   out_.byte(0xc3);
-  out_.bind_here(stop);
-  out_.bytes({0x31, 0xc0});                    // xor eax, eax
+  out_.bind_here(elsewhere);
   add_to_stack_pointer(out_, kAlignment + 8);  // and the return address into the block
-  return_to_caller(out_);
+  out_.move(kScratch, Host::rax);
+  load_registers(out_, fields_);
+  jump_to_scratch(out_);
+}
+
+void Translator::emit_follow() {
+  emit_call(&Translator::follow);
+  out_.move(kScratch, Host::rax);
+  load_registers(out_, fields_);
+  jump_to_scratch(out_);
 }
 
 void Translator::emit_stubs() {
@@ -84,6 +101,10 @@ void Translator::emit_stubs() {
   emit_leave();
   shared_.slow = out_.here();
   emit_slow();
+  shared_.follow = out_.here();
+  emit_follow();
+  quit_ = out_.here();
+  return_to_caller(out_);
 }
 
 }  // namespace dejavm::soft

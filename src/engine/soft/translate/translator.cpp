@@ -15,8 +15,9 @@ namespace dejavm::soft {
 namespace {
 
 constexpr size_t kMinCodeSize = size_t{256} << 10;
-constexpr uint64_t kTooFewSteps = 64;     // for most of what may run from here
+constexpr uint64_t kTooFewSteps = 8;      // for most of what may run from here
 constexpr uint64_t kStepsAtOnce = 20000;  // so that a kick is seen within microseconds
+constexpr size_t kExpectedBlocks = size_t{1} << 16;
 constexpr size_t kMaxPoints = size_t{1} << 21, kMaxLinks = size_t{1} << 20;
 
 uint64_t page_of(uint64_t offset) { return offset / vm::kPageSize; }
@@ -32,17 +33,26 @@ Result<std::unique_ptr<Translator>> Translator::create(Core& core, const Transla
   CHECK(options.code_size >= kMinCodeSize);
   TRY_ASSIGN(ExecutableMemory memory, ExecutableMemory::create(options.code_size, core.executable_pool));
   HostFlags host_flags = options.trust_host_flags ? HostFlags::of_this_host() : HostFlags{};
-  return std::unique_ptr<Translator>(new Translator(core, std::move(memory), host_flags));
+  return std::unique_ptr<Translator>(new Translator(core, std::move(memory), host_flags, options.visits));
 }
 
-Translator::Translator(Core& core, ExecutableMemory memory, HostFlags host_flags)
-    : core_(core), memory_(std::move(memory)), out_(memory_), fields_(core), host_flags_(host_flags) {
+Translator::Translator(Core& core, ExecutableMemory memory, HostFlags host_flags, unsigned visits)
+    : core_(core),
+      visits_(visits),
+      memory_(std::move(memory)),
+      out_(memory_),
+      fields_(core),
+      block_translator_(core, out_, shared_, host_flags) {
   for (auto& jumps : jumps_) jumps.resize(kJumpTargets);
+  core_.memory.code().set_listener([this](uint64_t page, CodePages::Pieces pieces) { code_changed(page, pieces); });
   flush();
 }
 
 void Translator::flush() {
   blocks_.clear();
+  numbers_.clear();
+  numbers_.reserve(kExpectedBlocks);
+  numbers_in_page_.clear();
   shared_.points.clear();
   shared_.links.assign(1, {});  // number 0 means no link
   for (auto& jumps : jumps_) std::ranges::fill(jumps, JumpTarget{});
@@ -52,16 +62,19 @@ void Translator::flush() {
 
 // ---- Blocks
 
-bool Translator::is_current(const TranslatedBlock& translated, const Block& block) const {
-  if (translated.generation != block.generation) return false;
-  return block.page_count == 1 ||
-         (translated.second_page == block.second_page && translated.second_generation == block.second_generation);
-}
-
-/// Null: the block begins with a breakpoint.
+/// Null: the block begins with a breakpoint, or has not come up often enough.
 const TranslatedBlock* Translator::find(const Block& block, const BlockKey& key) {
-  auto found = blocks_.find(key);
-  if (found != blocks_.end() && is_current(found->second, block)) return &found->second;
+  auto is_it = [&](uint32_t number) {
+    const TranslatedBlock& known = blocks_[number];
+    return known.key == key && !known.stale && known.second_page == (block.page_count == 2 ? block.second_page : 0);
+  };
+  if (block.translation < blocks_.size() && is_it(block.translation)) return &blocks_[block.translation];
+  auto known = numbers_.find(key);
+  if (known != numbers_.end() && is_it(known->second)) {
+    block.translation = known->second;
+    return &blocks_[known->second];
+  }
+  if (block.visits < visits_ && ++block.visits < visits_) return nullptr;
   size_t count = 0;
   uint64_t rip = key.rip;
   for (const Instruction& insn : block.instructions) {
@@ -76,13 +89,43 @@ const TranslatedBlock& Translator::translate(const Block& block, size_t count, c
   bool has_room =
       out_.has_room(BlockTranslator::kMaxCode) && shared_.points.size() < kMaxPoints && shared_.links.size() < kMaxLinks;
   if (!has_room) flush();
-  TranslatedBlock made = BlockTranslator(core_, out_, shared_, host_flags_).translate(block, count, key);
-  auto [place, is_new] = blocks_.try_emplace(key, made);
-  if (!is_new) {
-    redirect(place->second, made.fast, made.checked);
-    place->second = made;
+  TranslatedBlock made = block_translator_.translate(block, count, key);
+  auto [known, is_new] = numbers_.try_emplace(key, static_cast<uint32_t>(blocks_.size()));
+  uint32_t number = block.translation = known->second;
+  bool first_time = is_new;
+  auto note_in = [&](uint64_t page) {
+    std::vector<uint32_t>& numbers = numbers_in_page_[page];
+    if (first_time || std::ranges::find(numbers, number) == numbers.end()) numbers.push_back(number);
+  };
+  if (is_new) {
+    blocks_.push_back(made);
+  } else {
+    redirect(blocks_[number], made.fast, made.checked);
+    blocks_[number] = made;
   }
-  return place->second;
+  note_in(page_of(key.offset));
+  if (made.second_pieces != 0) note_in(made.second_page);
+  return blocks_[number];
+}
+
+void Translator::make_stale(TranslatedBlock& block) {
+  if (std::exchange(block.stale, true)) return;
+  redirect(block, block.leave, block.leave);
+  JumpTarget& target = jumps_[block.key.mode.number()][jump_slot(block.key.rip)];
+  if (target.rip == block.key.rip) target = {};
+}
+
+/// Bytes of a page of the backing were written: what was made of them must not run again.
+void Translator::code_changed(uint64_t page, CodePages::Pieces pieces) {
+  auto found = numbers_in_page_.find(page);
+  if (found == numbers_in_page_.end()) return;
+  std::erase_if(found->second, [&](uint32_t number) {
+    TranslatedBlock& block = blocks_[number];
+    CodePages::Pieces first = page_of(block.key.offset) == page ? block.pieces : 0;
+    CodePages::Pieces second = block.second_pieces != 0 && block.second_page == page ? block.second_pieces : 0;
+    if (((first | second) & pieces) != 0) make_stale(block);
+    return block.stale;
+  });
 }
 
 /// Whoever still jumps to the code of a block gets elsewhere.
@@ -110,13 +153,10 @@ void Translator::set_breakpoints(const std::vector<uint64_t>& breakpoints) {
   std::ranges::set_difference(breakpoints, breakpoints_, std::back_inserter(added));
   breakpoints_ = breakpoints;
   if (added.empty()) return;
-  std::erase_if(blocks_, [&](const auto& entry) {
-    const TranslatedBlock& block = entry.second;
+  for (TranslatedBlock& block : blocks_) {
     auto first = std::ranges::lower_bound(added, block.key.rip);
-    if (first == added.end() || *first > block.last_byte) return false;
-    redirect(block, block.leave, block.leave);
-    return true;
-  });
+    if (first != added.end() && *first <= block.last_byte) make_stale(block);
+  }
 }
 
 // ---- Runs
@@ -133,87 +173,112 @@ void Translator::keep_flags_in_state() {
   core_.cpu.rflags = (core_.cpu.rflags & ~kStatusFlags) | flags;
 }
 
-Translator::Outcome Translator::run(const Block& block, uint64_t stop_at) {
-  if (block.instructions.size() > stop_at - core_.steps) return Outcome::declined;
+/// The code for cpu.rip, made if need be; null: the interpreter is wanted. Throws what Core::block_here() throws.
+const uint8_t* Translator::code_here() {
+  TranslationMode mode{.user = core_.memory.is_user(), .wide = core_.code_bits() == 64};
+  JumpTarget& target = jumps_[mode.number()][jump_slot(core_.cpu.rip)];
+  bool usable = pending_link_ == 0 && core_.block_cache_clears() == cache_clears_;
+  if (usable && target.rip == core_.cpu.rip) return target.code;
+  const Block& block = core_.block_here();
   if (core_.block_cache_clears() != cache_clears_) {
     cache_clears_ = core_.block_cache_clears();
     flush();
   }
-  BlockKey key{
-      .rip = core_.cpu.rip, .offset = block.offset, .mode = {.user = core_.memory.is_user(), .wide = block.code_bits == 64}};
-  const TranslatedBlock* translated = find(block, key);
-  if (translated == nullptr) return Outcome::declined;
+  const TranslatedBlock* translated = find(block, {.rip = core_.cpu.rip, .offset = block.offset, .mode = mode});
+  if (translated == nullptr) return nullptr;
   connect(*translated);
-  jumps_[key.mode.number()][jump_slot(key.rip)] = {key.rip, out_.address(translated->checked)};
-  return enter(out_.address(translated->fast), key.mode, stop_at);
+  target = {core_.cpu.rip, out_.address(translated->checked)};
+  return out_.address(translated->fast);
 }
 
-Translator::Outcome Translator::resume(uint64_t stop_at) {
-  if (pending_link_ != 0 || stop_at - core_.steps < kTooFewSteps || core_.block_cache_clears() != cache_clears_) {
-    return Outcome::declined;
+Translator::Outcome Translator::run(uint64_t stop_at) {
+  if (stop_at - core_.steps < kTooFewSteps) return Outcome::declined;
+  const uint8_t* code = code_here();
+  if (code == nullptr) return Outcome::declined;
+  uint64_t begun = core_.steps;
+  until_ = begun + std::min(stop_at - begun, kStepsAtOnce);
+  fault_.reset();
+  left_ = false;
+  prepare();
+  ended_by_code_ = true;
+  enter_(code, fields_.state());
+  if (ended_by_code_) {
+    keep_flags_in_state();
+    core_.steps = until_ - static_cast<uint64_t>(core_.frame.left);
   }
-  TranslationMode mode{.user = core_.memory.is_user(), .wide = core_.code_bits() == 64};
-  const JumpTarget& target = jumps_[mode.number()][jump_slot(core_.cpu.rip)];
-  return target.rip == core_.cpu.rip ? enter(target.code, mode, stop_at) : Outcome::declined;
-}
-
-Translator::Outcome Translator::enter(const uint8_t* code, TranslationMode mode, uint64_t stop_at) {
-  core_.frame.jumps = jumps_[mode.number()].data();
-  auto steps = static_cast<int64_t>(std::min(stop_at - core_.steps, kStepsAtOnce));
-  core_.frame.left = steps;
-  until_ = core_.steps + static_cast<uint64_t>(steps);
-  execute(code);
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   if (fault_) return Outcome::faulted;
   if (left_) return Outcome::left;
-  bool nothing = ended_ == Ended::by_code && core_.frame.left == steps;
-  return nothing ? Outcome::declined : Outcome::ran;
+  return core_.steps == begun ? Outcome::declined : Outcome::ran;
 }
 
-void Translator::execute(const uint8_t* code) {
+/// Between two instructions, before code runs: the frame becomes what the Core is.
+void Translator::prepare() {
+  TranslationMode mode{.user = core_.memory.is_user(), .wide = core_.code_bits() == 64};
   bool sse = (core_.cpu.cr0 & (kCr0Em | kCr0Ts)) == 0 && (core_.cpu.cr4 & kCr4Osfxsr) != 0;
   core_.frame.sse_blocked = sse ? 0 : 1;
-  core_.frame.generations = core_.memory.code().generation_address(0);
-  ended_ = Ended::by_code;
-  fault_.reset();
-  left_ = false;
+  core_.frame.jumps = jumps_[mode.number()].data();
+  core_.frame.left = static_cast<int64_t>(until_ - core_.steps);
   keep_flags_in_frame();
-  uint32_t link = enter_(code, fields_.state());
-  if (ended_ == Ended::by_slow_path) return;
-  keep_flags_in_state();
-  core_.steps = until_ - static_cast<uint64_t>(core_.frame.left);
-  pending_link_ = link;
-  if (link != 0) core_.cpu.rip = shared_.links[link].target;
 }
 
-/// Called by translated code; not 0: run() shall end. No exception may leave it: there is host code above that no unwinder
-/// knows.
-uint32_t Translator::run_slowly(Translator* translator, uint32_t point) noexcept {
-  return translator->run_point(translator->shared_.points[point]);
+/// Called by translated code where a jump leads to no code yet. Where to go on. As run_slowly(), throws nothing.
+const uint8_t* Translator::follow(Translator* translator, uint32_t link) noexcept {
+  Core& core = translator->core_;
+  core.steps = translator->until_ - static_cast<uint64_t>(core.frame.left);
+  core.cpu.rip = translator->shared_.links[link].target;
+  translator->keep_flags_in_state();
+  translator->pending_link_ = link;
+  return translator->go_on();
 }
 
-uint32_t Translator::run_point(const SlowPoint& point) {
+/// Called by translated code. Where to go on: null behind the call, else there. No exception may leave it: there is host
+/// code above that no unwinder knows.
+const uint8_t* Translator::run_slowly(Translator* translator, uint32_t point) noexcept {
+  const SlowPoint& slow = translator->shared_.points[point];
+  uint64_t changes = translator->core_.memory.code().changes();
+  if (!translator->run_point(slow)) return translator->quit();
+  if (slow.insn->ends_block || translator->core_.memory.code().changes() != changes) return translator->go_on();
+  translator->keep_flags_in_frame();
+  return nullptr;
+}
+
+/// False: the instruction has not happened.
+bool Translator::run_point(const SlowPoint& point) {
   keep_flags_in_state();
   core_.cpu.rip = point.rip;
   core_.steps = until_ - static_cast<uint64_t>(core_.frame.left) - point.steps_behind;
-  uint64_t changes = core_.memory.code().changes();
-  ended_ = Ended::by_slow_path;
   try {
-    core_.execute_one(*point.insn);
+    if (core_.execute_one(*point.insn)) return true;
+    left_ = true;
   } catch (const GuestFault& fault) {
     fault_ = fault;
-    return 1;
   } catch (const LeaveForAnswer&) {
     left_ = true;
-    return 1;
   } catch (...) {
     failure_ = std::current_exception();
-    return 1;
   }
-  if (point.insn->ends_block || core_.memory.code().changes() != changes) return 1;
-  ended_ = Ended::by_code;
-  keep_flags_in_frame();
-  return 0;
+  return false;
+}
+
+/// Between two instructions: the code for RIP, if Core has nothing to look at before.
+const uint8_t* Translator::go_on() noexcept {
+  if (core_.steps >= until_ || !core_.can_go_on()) return quit();
+  const uint8_t* code = nullptr;
+  try {
+    code = code_here();
+  } catch (...) {
+    // It cannot be fetched: Core looks at it again.
+  }
+  if (code == nullptr) return quit();
+  prepare();
+  return code;
+}
+
+/// The way out when everything is in the Core already.
+const uint8_t* Translator::quit() {
+  ended_by_code_ = false;
+  return out_.address(quit_);
 }
 
 }  // namespace dejavm::soft

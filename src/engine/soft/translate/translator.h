@@ -2,17 +2,19 @@
 //
 // It changes nothing but speed: state, memory, steps, exits and exceptions are those of the interpreter after every step,
 // which is also the slow path of all that has no host code. Core decides before each run() whether code may run at all: not
-// while single-stepping, with debug registers in use or in an interrupt shadow.
+// while single-stepping, with debug registers that wait for instructions or in an interrupt shadow.
 //
-// Blocks are translated when they are first run, chained by their direct jumps and found by jump caches after indirect ones.
-// Nothing is ever taken out of the chains: each block checks at its entry that its bytes are still the same (CodePages), and
-// at an entry from another page that they are still there (the Tlb). When the memory is full, everything is thrown away.
+// Blocks are translated when they have come up often enough, chained by their direct jumps and found by jump caches after
+// indirect ones. Nothing is ever taken out of the chains: the entries of a block whose bytes are written (CodePages) lead
+// out of the code from then on, and to its new translation when there is one. An entry from another page checks that the
+// bytes are still there (the Tlb). When the memory is full, everything is thrown away.
 //
 // Undefined flags: shifts, rotates, multiplications, DIV, BT and BSF leave flags that differ between CPUs. The host runs
 // them where it is an AMD, whose flags are the model's; elsewhere the interpreter does, but where no one can see the flags.
 // AF after AND, OR, XOR and TEST is trusted everywhere but where a sample says otherwise (HostFlags).
 #pragma once
 
+#include <deque>
 #include <exception>
 #include <memory>
 #include <optional>
@@ -42,11 +44,9 @@ class Translator {
     faulted,   ///< the same, and the next instruction raised fault()
     left,      ///< the same, and the next instruction waits for an answer
   };
-  /// Runs from cpu.rip, where `block` is, to at most `stop_at` steps; also comes back now and then for no reason, so that a
-  /// kick is seen. Throws what is none of the guest's exceptions.
-  Outcome run(const Block& block, uint64_t stop_at);
-  /// The same when it is known where the code for cpu.rip is; else declines. Asks no one for the block.
-  Outcome resume(uint64_t stop_at);
+  /// Runs from cpu.rip to at most `stop_at` steps; also comes back now and then for no reason, so that a kick is seen.
+  /// Throws what the fetch of the first instruction raises, and what is none of the guest's exceptions.
+  Outcome run(uint64_t stop_at);
   const GuestFault& fault() const { return *fault_; }
 
   /// Blocks end before these addresses (sorted), and none begins with one.
@@ -61,45 +61,55 @@ class Translator {
       return ((key.rip ^ key.offset << 20) + key.mode.number()) * 0x9e3779b97f4a7c15 >> 20;
     }
   };
-  enum class Ended : uint8_t { by_code, by_slow_path };
-  using Enter = uint32_t (*)(const uint8_t* code, uint8_t* state);
+  using Enter = void (*)(const uint8_t* code, uint8_t* state);
+  using Callee = const uint8_t* (*)(Translator*, uint32_t number);
 
-  Translator(Core& core, ExecutableMemory memory, HostFlags host_flags);
+  Translator(Core& core, ExecutableMemory memory, HostFlags host_flags, unsigned visits);
 
   // stubs.cpp
   void emit_stubs();
   void emit_enter();
   void emit_leave();
   void emit_slow();
+  void emit_follow();
+  void emit_call(Callee callee);
 
   const TranslatedBlock* find(const Block& block, const BlockKey& key);
-  bool is_current(const TranslatedBlock& translated, const Block& block) const;
   const TranslatedBlock& translate(const Block& block, size_t count, const BlockKey& key);
+  void make_stale(TranslatedBlock& block);
+  void code_changed(uint64_t page, CodePages::Pieces pieces);
   void redirect(const TranslatedBlock& from, CodeOffset fast, CodeOffset checked);
   void connect(const TranslatedBlock& to);
-  Outcome enter(const uint8_t* code, TranslationMode mode, uint64_t stop_at);
-  void execute(const uint8_t* code);
-  static uint32_t run_slowly(Translator* translator, uint32_t point) noexcept;
-  uint32_t run_point(const SlowPoint& point);
+  const uint8_t* code_here();
+  void prepare();
+  static const uint8_t* follow(Translator* translator, uint32_t link) noexcept;
+  static const uint8_t* run_slowly(Translator* translator, uint32_t point) noexcept;
+  bool run_point(const SlowPoint& point);
+  const uint8_t* go_on() noexcept;
+  const uint8_t* quit();
   void keep_flags_in_frame();
   void keep_flags_in_state();
 
   Core& core_;
+  const unsigned visits_;
   ExecutableMemory memory_;
   Emitter out_;
   StateFields fields_;
-  const HostFlags host_flags_;
   Shared shared_;
+  BlockTranslator block_translator_;
   Enter enter_ = nullptr;
-  std::unordered_map<BlockKey, TranslatedBlock, KeyHash> blocks_;
+  CodeOffset quit_ = 0;  // back to C++, with everything in the Core
+  std::deque<TranslatedBlock> blocks_;
+  std::unordered_map<BlockKey, uint32_t, KeyHash> numbers_;              // of blocks_
+  std::unordered_map<uint64_t, std::vector<uint32_t>> numbers_in_page_;  // by page of the backing; some may be stale
   std::vector<JumpTarget> jumps_[TranslationMode::kCount];
   std::vector<uint64_t> breakpoints_;
-  uint32_t pending_link_ = 0;  // of the exit that the last run ended with; 0: none
+  uint32_t pending_link_ = 0;  // of the jump that led to cpu.rip; 0: none
   uint64_t cache_clears_ = 0;  // BlockCache's, of which the slow points borrow instructions
 
   // Of the present run.
-  uint64_t until_ = 0;  // steps when CodeFrame::left is 0
-  Ended ended_ = Ended::by_code;
+  uint64_t until_ = 0;         // steps when CodeFrame::left is 0
+  bool ended_by_code_ = true;  // the state is where code leaves it
   std::optional<GuestFault> fault_;
   bool left_ = false;
   std::exception_ptr failure_;
