@@ -132,6 +132,22 @@ ZydisDecoder make_decoder(unsigned code_bits, bool lzcnt, bool tzcnt) {
   return decoder;
 }
 
+/// Whether it accesses memory that is not spelt, in a segment that a prefix may choose.
+bool has_hidden_segment(const ZydisDecodedInstruction& insn) {
+  return insn.meta.category == ZYDIS_CATEGORY_STRINGOP || insn.meta.category == ZYDIS_CATEGORY_IOSTRINGOP ||
+         insn.mnemonic == ZYDIS_MNEMONIC_XLAT || insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVQ ||
+         insn.mnemonic == ZYDIS_MNEMONIC_MASKMOVDQU;
+}
+
+/// ZydisDecoderDecodeFull() without the operands that are not spelt and that nobody asks for.
+ZyanStatus decode_with_operands(const ZydisDecoder& decoder, const uint8_t* bytes, size_t size, Decoded& decoded) {
+  ZydisDecoderContext context;
+  ZyanStatus status = ZydisDecoderDecodeInstruction(&decoder, &context, bytes, size, &decoded.insn);
+  if (ZYAN_FAILED(status)) return status;
+  uint8_t count = has_hidden_segment(decoded.insn) ? decoded.insn.operand_count : decoded.insn.operand_count_visible;
+  return ZydisDecoderDecodeOperands(&decoder, &context, &decoded.insn, decoded.operands, count);
+}
+
 }  // namespace
 
 const ZydisDecoder& decoder_for(unsigned code_bits, const Features& features) {
@@ -152,7 +168,7 @@ DecodeStatus decode(const uint8_t* bytes, size_t size, unsigned code_bits, const
                     Instruction& insn) {
   const ZydisDecoder& decoder = decoder_for(code_bits, features);
   Decoded decoded{.bytes = bytes, .code_bits = code_bits, .features = features};
-  ZyanStatus status = ZydisDecoderDecodeFull(&decoder, bytes, size, &decoded.insn, decoded.operands);
+  ZyanStatus status = decode_with_operands(decoder, bytes, size, decoded);
   if (status == ZYDIS_STATUS_NO_MORE_DATA && size < kMaxLength) return DecodeStatus::needs_more;
   if (status == ZYDIS_STATUS_INSTRUCTION_TOO_LONG || status == ZYDIS_STATUS_NO_MORE_DATA) {
     insn = faulting(raise_too_long, size);
