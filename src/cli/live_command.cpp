@@ -15,11 +15,13 @@
 #include "cli/debug_target.h"
 #include "cli/engine.h"
 #include "cli/messages.h"
+#include "cli/networks.h"
 #include "cli/output.h"
 #include "cli/stop_signals.h"
 #include "cli/vm_options.h"
 #include "devices/pc.h"
 #include "gdbstub/server.h"
+#include "record/descriptor_input.h"
 #include "record/live_session.h"
 
 namespace dejavm::cli {
@@ -129,16 +131,18 @@ Result<Bytes> read_firmware(const std::string& path) {
 }
 
 Result<std::unique_ptr<devices::Pc>> build_machine(const LiveCommand& c, const Clock& clock, Output& serial,
-                                                   Output& debugcon) {
+                                                   Output& debugcon, const Networks& networks, int64_t rtc_start_unix_s) {
   devices::PcConfig config;
   config.ram_size = c.vm.ram_size;
   if (!starts_without_firmware(c.vm)) {
     TRY_ASSIGN(config.bios, read_firmware(c.vm.bios));
   }
-  config.rtc_start_unix_s = c.vm.rtc_base_unix_s.value_or(std::time(nullptr));
+  config.rtc_start_unix_s = rtc_start_unix_s;
+  config.networks = networks.sinks();
   if (!serial.is_null()) config.serial_output = serial.sink();
   config.debugcon_output = debugcon.sink();
   if (c.vm.debugcon_port != 0) config.debugcon_ports = {static_cast<uint16_t>(c.vm.debugcon_port)};
+  config.drives = c.vm.drives;
   for (const DeviceOption& device : c.vm.devices) {
     if (device.name != kLoaderDevice) config.devices.push_back({device.name, device.properties});
   }
@@ -218,7 +222,12 @@ Result<int> live(const Words& words, bool recording) {
   using record::VirtualTime;
   VirtualTime virtual_time(c.portable ? VirtualTime::kNsPerPortableStep : VirtualTime::kNsPerStep);
   const Clock& machine_clock = engine.is_soft() ? static_cast<const Clock&>(virtual_time) : clock;
-  TRY_ASSIGN(auto machine, build_machine(c, machine_clock, *serial, *debugcon));
+  int64_t rtc_start_unix_s = c.vm.rtc_base_unix_s.value_or(std::time(nullptr));
+  auto guest_time_ns = [&machine_clock, origin = machine_clock.now_ns(), rtc_start_unix_s] {
+    return static_cast<uint64_t>(rtc_start_unix_s) * 1'000'000'000 + (machine_clock.now_ns() - origin);
+  };
+  TRY_ASSIGN(Networks networks, Networks::create(c.vm, guest_time_ns));
+  TRY_ASSIGN(auto machine, build_machine(c, machine_clock, *serial, *debugcon, networks, rtc_start_unix_s));
   TRY_ASSIGN(GuestStart guest_start, load_guest(c.vm, machine->memory()));
   TRY_ASSIGN(vm::CpuModel model, engine.effective_model(vm::dejavm64_v1()));
   TRY_ASSIGN(auto vcpu, engine.create_vcpu(machine->memory(), model));
@@ -246,7 +255,9 @@ Result<int> live(const Words& words, bool recording) {
   options.max_events = c.max_events;
   options.max_ns = c.max_ns;
   options.keyframe_ns = c.keyframe_ns;
-  options.input_fd = serial->is_stdio() ? 0 : -1;
+  options.inputs = networks.connect(machine->network_cards());
+  record::DescriptorInput terminal_input(STDIN_FILENO, machine->serial_input());
+  if (serial->is_stdio()) options.inputs.push_back(&terminal_input);
   options.stop_fd = signals->fd();
   if (engine.is_soft()) {
     virtual_time.follow(*vcpu);
@@ -267,6 +278,7 @@ Result<int> live(const Words& words, bool recording) {
   report(c, end, sealed ? *sealed : trace::End{}, static_cast<uint64_t>(session->last_event() + 1), seconds);
   if (end.error) return tl::make_unexpected(*end.error);
   if (!sealed) return tl::make_unexpected(sealed.error());
+  TRY(networks.status());
   return kDone;
 }
 

@@ -1,5 +1,6 @@
 #include "cli/vm_options.h"
 
+#include <algorithm>
 #include <ctime>
 
 #include "base/parse.h"
@@ -26,6 +27,28 @@ Status set_global(VmOptions& options, std::string_view value) {
   if (!port || *port > 0xffff)
     return fail_usage(fmt::format("-global {} is not supported", value), "Only isa-debugcon.iobase=PORT is.");
   options.debugcon_port = *port;
+  return {};
+}
+
+/// `-nic user[,model=e1000][,mac=...][,id=ID]...`: a network and its card.
+Status add_nic(VmOptions& options, std::string_view value) {
+  if (value == "none") return {};
+  std::vector<std::string> others;
+  TRY_ASSIGN(net::UserOptions network, net::parse_user("-nic", value, others));
+  if (network.id.empty()) network.id = fmt::format("#nic{}", options.networks.size());
+  DeviceOption card{"e1000", {{"netdev", network.id}}};
+  for (const std::string& other : others) {
+    if (other == "model=e1000") continue;
+    size_t equals = std::min(other.find('='), other.size());
+    std::string name = other.substr(0, equals);
+    if (name != "mac" && name != "addr" && name != "romfile") {
+      return fail_usage(fmt::format("-nic: '{}' is not supported", other),
+                        "Its properties are those of -netdev user, model=e1000, mac, addr and romfile.");
+    }
+    card.properties[name] = other.substr(std::min(equals + 1, other.size()));
+  }
+  options.networks.push_back(std::move(network));
+  options.devices.push_back(std::move(card));
   return {};
 }
 
@@ -92,6 +115,22 @@ std::vector<Option> vm_option_list(VmOptions& o) {
     o.gdb = "tcp::1234";
     return {};
   };
+  auto drive = [&o](std::string_view value) -> Status {
+    TRY_ASSIGN(devices::DriveRequest parsed, devices::parse_drive(value));
+    o.drives.push_back(std::move(parsed));
+    return {};
+  };
+  auto netdev = [&o](std::string_view value) -> Status {
+    TRY_ASSIGN(net::UserOptions network, net::parse_user(value));
+    o.networks.push_back(std::move(network));
+    return {};
+  };
+  auto object = [&o](std::string_view value) -> Status {
+    TRY_ASSIGN(net::DumpOptions dump, net::parse_dump(value));
+    o.dumps.push_back(std::move(dump));
+    return {};
+  };
+  auto nic = [&o](std::string_view value) { return add_nic(o, value); };
   auto global = [&o](std::string_view value) { return set_global(o, value); };
   auto nothing = [](std::string_view) -> Status { return {}; };
   return {
@@ -104,7 +143,14 @@ std::vector<Option> vm_option_list(VmOptions& o) {
       {"initrd", "FILE", "Linux's initial RAM disk; multiboot modules: FILE ARGS,FILE ARGS", set_text(o.initrd)},
       {"append", "TEXT", "the kernel's command line", set_text(o.append)},
       {"rtc", "base=utc|TIME", "the RTC's start: now, or e.g. 2026-01-31T12:00:00", set_rtc_base(o.rtc_base_unix_s)},
-      {"device", "NAME[,PROP=V]", "adds a device: edu, isa-debug-exit, isa-debugcon, loader (a raw image)", device},
+      {"device", "NAME[,PROP=V]",
+       "adds a device: e1000, edu, isa-debug-exit, isa-debugcon, virtio-blk-pci, virtio-rng-pci, loader (a raw image)",
+       device},
+      {"drive", "file=FILE,format=raw,if=I", "a disk; if=virtio, or none with id=; readonly=, snapshot=on|off (default on)",
+       drive},
+      {"netdev", "user,id=ID[,PROP=V]", "a network: net=, tftp=, bootfile=, hostfwd=, restrict=", netdev},
+      {"nic", "user[,PROP=V]|none", "a network and an e1000 on it", nic},
+      {"object", "filter-dump,...", "writes a network's frames: netdev=ID,file=PATH[,maxlen=N]", object},
       {"serial", "stdio|null|file:PATH", "where COM1 goes (default stdio)", set_text(o.serial)},
       {"debugcon", "stdio|null|file:PATH", "where writes to port 0x402 and 0xe9 go", set_text(o.debugcon)},
       {"global", "isa-debugcon.iobase=PORT", "moves the debug console", global},
@@ -118,8 +164,7 @@ std::vector<Option> vm_option_list(VmOptions& o) {
       fixed("vga", "none", {"none"}, "there is no display"),
       fixed("monitor", "none", {"none"}, "use gdb's monitor command or `dejavm shell`"),
       fixed("qmp", "none", {"none"}, "use gdb's monitor command or `dejavm shell`"),
-      fixed("net", "none", {"none"}, "there is no network card"),
-      fixed("nic", "none", {"none"}, "there is no network card"),
+      fixed("net", "none", {"none"}, "name the network and its card: -netdev user,id=ID -device e1000,netdev=ID"),
       {"nographic", "", {}, nothing},
       {"nodefaults", "", {}, nothing},
   };

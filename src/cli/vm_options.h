@@ -10,6 +10,9 @@
 
 #include "base/result.h"
 #include "cli/command_line.h"
+#include "devices/block_options.h"
+#include "net/pcap.h"
+#include "net/user_options.h"
 
 namespace dejavm::cli {
 
@@ -29,6 +32,9 @@ struct VmOptions {
   std::string append;
   std::optional<int64_t> rtc_base_unix_s;  ///< what the RTC shows at the start; absent: the host's time
   std::vector<DeviceOption> devices;
+  std::vector<devices::DriveRequest> drives;
+  std::vector<net::UserOptions> networks;
+  std::vector<net::DumpOptions> dumps;
   std::string serial = "stdio";
   std::string debugcon;
   uint64_t debugcon_port = 0;  ///< 0: the standard ports

@@ -1,6 +1,7 @@
 // The `pc` machine: i440FX, PIIX3, PIIX4, and the devices that firmware expects. It follows QEMU's `-M pc -nodefaults`.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -8,7 +9,9 @@
 
 #include "base/bytes.h"
 #include "base/clock.h"
+#include "devices/block_options.h"
 #include "devices/debug_ports.h"
+#include "devices/e1000.h"
 #include "devices/edu.h"
 #include "devices/fw_cfg.h"
 #include "devices/i440fx.h"
@@ -23,6 +26,7 @@
 #include "devices/power.h"
 #include "devices/rtc.h"
 #include "devices/serial.h"
+#include "devices/virtio_pci.h"
 #include "vm/machine.h"
 
 namespace dejavm::devices {
@@ -41,6 +45,9 @@ struct PcConfig {
   ByteSink debugcon_output;
   std::vector<uint16_t> debugcon_ports = {0xe9, 0x402};
   std::vector<DeviceRequest> devices;
+  std::vector<DriveRequest> drives;
+  /// What `-device ...,netdev=ID` may name, and who takes the frames that such a card sends.
+  std::map<std::string, vm::FrameSink> networks;
 };
 
 /// Owns all devices, the bus, the guest's memory and its time. One thread. Addresses of members are fixed from creation on.
@@ -63,19 +70,40 @@ class Pc final : public vm::Machine {
   std::optional<vm::PowerEvent> take_power_event() override { return std::exchange(power_event_, std::nullopt); }
   Status reset() override;
 
-  vm::HostInput* serial_input() override { return &serial_; }
+  /// The card of each network in PcConfig::networks that has one.
+  const std::map<std::string, vm::FrameReceiver*>& network_cards() const { return network_cards_; }
+
+  /// The serial port that -serial connects.
+  vm::ByteInput& serial_input() { return serial_; }
 
  private:
-  Pc(PcConfig config, vm::GuestMemory memory, const Clock& clock);
+  Pc(PcConfig config, vm::GuestMemory memory, uint64_t bios_size, const Clock& clock);
 
   Status attach_board(const std::vector<uint16_t>& debugcon_ports);
   Status add_devices(const PcDevices& devices);
   Status add_edu(const EduRequest& request);
+  Status add_e1000(const E1000Request& request, size_t number);
+  Status add_virtio(const VirtioRequest& request);
+  Result<unsigned> place(const std::optional<unsigned>& wanted, const char* device) const;
   PowerSink power_sink();
+  Status load_option_roms(const std::vector<Bytes>& images);
+  void add_option_roms(std::vector<vm::MemoryRange>& map) const;
+  void route_interrupts();
   void memory_map_written();
   Status apply_memory_map();
   std::vector<vm::Device*> all_devices();
 
+  /// An expansion ROM's image in the backing behind the firmware; size 0: the device has none.
+  struct OptionRom {
+    uint64_t offset = 0;
+    uint32_t size = 0;
+  };
+  struct NetworkCard {
+    std::unique_ptr<E1000> device;
+    OptionRom rom;
+  };
+
+  const uint64_t bios_size_;
   // Borrowed by what follows.
   vm::GuestMemory memory_;
   vm::TimerQueue timers_;
@@ -101,8 +129,14 @@ class Pc final : public vm::Machine {
   Piix4Pm pm_;
   PciHost pci_host_;
 
+  std::map<std::string, vm::FrameSink> networks_;
+  std::map<std::string, vm::FrameReceiver*> network_cards_;
   std::vector<std::unique_ptr<Edu>> edu_;
+  std::vector<NetworkCard> e1000_;
+  std::vector<OptionRom> option_roms_;  // in the order of the requests
   std::vector<std::unique_ptr<DebugExit>> debug_exit_;
+  Drives drives_;
+  std::vector<std::unique_ptr<VirtioPci>> virtio_;
 };
 
 }  // namespace dejavm::devices

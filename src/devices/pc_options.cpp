@@ -81,6 +81,59 @@ Result<EduRequest> parse_edu(const DeviceRequest& request) {
   return edu;
 }
 
+Result<MacAddress> parse_mac(const std::string& device, const std::string& text) {
+  MacAddress mac{};
+  std::vector<std::string_view> parts = split(text, ':');
+  bool good = parts.size() == mac.size();
+  for (size_t i = 0; good && i < mac.size(); ++i) {
+    std::optional<unsigned> byte = parts[i].size() <= 2 ? parse_hex(parts[i]) : std::nullopt;
+    good = byte && *byte <= 0xff;
+    if (good) mac[i] = static_cast<uint8_t>(*byte);
+  }
+  if (!good || (mac[0] & 1) != 0) {
+    return fail_usage(fmt::format("-device {}: mac={} is not the address of a card", device, text),
+                      "Write six bytes in hexadecimal, the first one even, e.g. mac=52:54:00:12:34:56.");
+  }
+  return mac;
+}
+
+Result<E1000Request> parse_e1000(const DeviceRequest& request) {
+  Properties properties(request);
+  E1000Request e1000;
+  if (std::optional<std::string> addr = properties.text("addr")) {
+    TRY_ASSIGN(e1000.devfn, parse_addr(request.name, *addr));
+  }
+  if (std::optional<std::string> mac = properties.text("mac")) {
+    TRY_ASSIGN(e1000.mac, parse_mac(request.name, *mac));
+  }
+  e1000.netdev = properties.text("netdev").value_or("");
+  e1000.romfile = properties.text("romfile").value_or("");
+  TRY(properties.finish());
+  return e1000;
+}
+
+Result<VirtioRequest> parse_virtio(const DeviceRequest& request, VirtioRequest::Kind kind) {
+  constexpr size_t kMaxSerial = 20;
+  Properties properties(request);
+  VirtioRequest virtio{kind, {}, {}, {}};
+  if (std::optional<std::string> addr = properties.text("addr")) {
+    TRY_ASSIGN(virtio.devfn, parse_addr(request.name, *addr));
+  }
+  if (properties.text("disable-legacy").value_or("on") != "on") {
+    return fail_usage(fmt::format("-device {}: only disable-legacy=on is supported", request.name),
+                      "Its guests need drivers of virtio 1.0 or later.");
+  }
+  if (kind == VirtioRequest::Kind::block) {
+    virtio.drive = properties.text("drive").value_or("");
+    virtio.serial = properties.text("serial").value_or("");
+    if (virtio.serial.size() > kMaxSerial) {
+      return fail_usage(fmt::format("-device {}: serial={} is longer than 20 characters", request.name, virtio.serial));
+    }
+  }
+  TRY(properties.finish());
+  return virtio;
+}
+
 Result<DebugExitRequest> parse_debug_exit(const DeviceRequest& request) {
   Properties properties(request);
   TRY_ASSIGN(uint64_t base, properties.number("iobase", DebugExitRequest{}.iobase, 0, 0xffff));
@@ -104,6 +157,14 @@ Result<PcDevices> parse_devices(const std::vector<DeviceRequest>& requests) {
     if (request.name == "edu") {
       TRY_ASSIGN(EduRequest edu, parse_edu(request));
       devices.edu.push_back(edu);
+    } else if (request.name == "e1000") {
+      TRY_ASSIGN(E1000Request e1000, parse_e1000(request));
+      devices.e1000.push_back(std::move(e1000));
+    } else if (request.name == "virtio-blk-pci" || request.name == "virtio-rng-pci") {
+      bool block = request.name == "virtio-blk-pci";
+      TRY_ASSIGN(VirtioRequest virtio,
+                 parse_virtio(request, block ? VirtioRequest::Kind::block : VirtioRequest::Kind::entropy));
+      devices.virtio.push_back(std::move(virtio));
     } else if (request.name == "isa-debug-exit") {
       TRY_ASSIGN(DebugExitRequest debug_exit, parse_debug_exit(request));
       devices.debug_exit.push_back(debug_exit);
@@ -112,7 +173,7 @@ Result<PcDevices> parse_devices(const std::vector<DeviceRequest>& requests) {
       devices.debugcon.push_back(debugcon);
     } else {
       return fail_usage(fmt::format("-device {} is not supported", request.name),
-                        "Supported devices: edu, isa-debug-exit, isa-debugcon.");
+                        "Supported devices: e1000, edu, isa-debug-exit, isa-debugcon, virtio-blk-pci, virtio-rng-pci.");
     }
   }
   return devices;

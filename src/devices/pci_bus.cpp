@@ -23,7 +23,7 @@ std::optional<unsigned> PciBus::free_slot(unsigned first) const {
 }
 
 uint32_t PciBus::config_read(unsigned devfn, unsigned offset, unsigned size) const {
-  const PciDevice* device = at(devfn);
+  PciDevice* device = at(devfn);
   return device != nullptr ? device->config_read(offset, size) : 0xffffffff;
 }
 

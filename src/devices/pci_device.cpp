@@ -13,6 +13,8 @@ constexpr uint8_t kIoEnable = 1, kMemoryEnable = 2, kBusMaster = 4;
 constexpr uint8_t kIntxDisable = 4;      // in the command register's high byte
 constexpr uint8_t kIntxStatus = 8;       // in the status register's low byte
 constexpr uint8_t kCapabilityList = 16;  // likewise
+constexpr uint8_t kWideBar = 0x0c;       // in a BAR: memory with 64 address bits, prefetchable
+constexpr uint64_t kWideLimit = uint64_t{1} << 40;
 
 }  // namespace
 
@@ -36,15 +38,33 @@ PciDevice::PciDevice(vm::Bus& bus, unsigned devfn, const PciIdentity& identity) 
 
 void PciDevice::add_bar(unsigned bar, vm::Space space, uint32_t size, unsigned max_access) {
   CHECK(bar < 6 && std::has_single_bit(size) && size >= (space == vm::Space::pio ? 4u : 16u));
-  windows_[bar] = {space, size, max_access, std::nullopt};
+  windows_[bar] = {space, size, max_access, false, std::nullopt};
   reset_config_[kBar0 + 4 * bar] = space == vm::Space::pio ? 1 : 0;
   store_le(&writable_[kBar0 + 4 * bar], ~(size - 1));
   config_ = reset_config_;
 }
 
+void PciDevice::add_bar64(unsigned bar, uint32_t size, unsigned max_access) {
+  CHECK(bar < 5);
+  add_bar(bar, vm::Space::mmio, size, max_access);
+  windows_[bar].wide = true;
+  reset_config_[kBar0 + 4 * bar] = kWideBar;
+  set_writable(kBar0 + 4 * bar + 4, 4, 0xff);
+  config_ = reset_config_;
+}
+
+void PciDevice::add_capability(unsigned offset, uint8_t number, ByteSpan body) {
+  CHECK(offset >= 0x40 && offset + 2 + body.size() <= 256);
+  const uint8_t head[] = {number, reset_config_[kCapabilities]};
+  reset_config_[kStatus] |= kCapabilityList;
+  reset_config_[kCapabilities] = static_cast<uint8_t>(offset);
+  set_config(offset, head);
+  set_config(offset + 2, body);
+}
+
 void PciDevice::add_window(unsigned number, vm::Space space, uint32_t size, unsigned max_access) {
   CHECK(number >= 6 && number < kWindows && size > 0);
-  windows_[number] = {space, size, max_access, std::nullopt};
+  windows_[number] = {space, size, max_access, false, std::nullopt};
 }
 
 void PciDevice::add_msi(unsigned offset) {
@@ -80,8 +100,9 @@ void PciDevice::reset() {
   map_windows();
 }
 
-uint32_t PciDevice::config_read(unsigned offset, unsigned size) const {
+uint32_t PciDevice::config_read(unsigned offset, unsigned size) {
   CHECK(offset + size <= 256 && size <= 4);
+  config_reading(offset, size);
   uint32_t value = 0;
   for (unsigned i = 0; i < size; ++i) value |= uint32_t{config_[offset + i]} << (8 * i);
   return value;
@@ -100,23 +121,27 @@ void PciDevice::config_write(unsigned offset, unsigned size, uint32_t value) {
 
 void PciDevice::config_written(unsigned, unsigned) {}
 
+void PciDevice::config_reading(unsigned, unsigned) {}
+
 std::optional<uint32_t> PciDevice::window_base(unsigned) const { return std::nullopt; }
 
-std::optional<uint32_t> PciDevice::bar_base(unsigned bar) const {
+std::optional<uint64_t> PciDevice::bar_base(unsigned bar) const {
   const Window& window = windows_[bar];
   bool io = window.space == vm::Space::pio;
   if ((config_[kCommand] & (io ? kIoEnable : kMemoryEnable)) == 0) return std::nullopt;
-  uint32_t base = load_le<uint32_t>(&config_[kBar0 + 4 * bar]) & ~(window.size - 1);
+  uint64_t base = load_le<uint32_t>(&config_[kBar0 + 4 * bar]) & ~(window.size - 1);
+  if (window.wide) base |= uint64_t{load_le<uint32_t>(&config_[kBar0 + 4 * bar + 4])} << 32;
   // Zero is "not assigned"; a BAR at the end of its space holds the ones of a size probe.
-  uint64_t end = uint64_t{base} + window.size;
-  uint64_t limit = io ? 0x10000 : uint64_t{1} << 32;
-  if (base == 0 || end >= limit) return std::nullopt;
+  uint64_t limit = io ? 0x10000 : window.wide ? kWideLimit : uint64_t{1} << 32;
+  if (base == 0 || base >= limit - window.size) return std::nullopt;
   return base;
 }
 
-std::optional<uint32_t> PciDevice::wanted(unsigned number) const {
+std::optional<uint64_t> PciDevice::wanted(unsigned number) const {
   if (windows_[number].size == 0) return std::nullopt;
-  return number < 6 ? bar_base(number) : window_base(number);
+  if (number < 6) return bar_base(number);
+  std::optional<uint32_t> base = window_base(number);
+  return base ? std::optional<uint64_t>(*base) : std::nullopt;
 }
 
 void PciDevice::unmap_stale_windows() {
@@ -131,7 +156,7 @@ void PciDevice::unmap_stale_windows() {
 void PciDevice::map_windows() {
   for (unsigned number = 0; number < kWindows; ++number) {
     Window& window = windows_[number];
-    std::optional<uint32_t> base = wanted(number);
+    std::optional<uint64_t> base = wanted(number);
     if (!base || window.mapped) continue;
     if (bus_.map(*this, number, window.space, *base, window.size, window.max_access)) window.mapped = base;
   }

@@ -40,7 +40,7 @@ class PciDevice : public vm::Device {
 
   unsigned function() const { return devfn_; }
   /// offset + size is at most 256; size 1, 2 or 4.
-  uint32_t config_read(unsigned offset, unsigned size) const;
+  uint32_t config_read(unsigned offset, unsigned size);
   void config_write(unsigned offset, unsigned size, uint32_t value);
 
   /// Takes windows off the bus that configuration moved or disabled; the first half of a change of the bus.
@@ -55,11 +55,15 @@ class PciDevice : public vm::Device {
 
   /// size: a power of two, at least 4 for ports and 16 for memory.
   void add_bar(unsigned bar, vm::Space space, uint32_t size, unsigned max_access);
+  /// A prefetchable memory BAR with 64 address bits, which takes the place of two.
+  void add_bar64(unsigned bar, uint32_t size, unsigned max_access);
   /// A window that is not a BAR; its address comes from window_base().
   void add_window(unsigned number, vm::Space space, uint32_t size, unsigned max_access);
   /// Adds MSI with 64-bit addresses and one message at `offset`. The machine has no local APIC, so that an enabled MSI is
   /// never delivered.
   void add_msi(unsigned offset);
+  /// Puts a capability at `offset`, in front of those that are there: `body` is what follows its number and the link.
+  void add_capability(unsigned offset, uint8_t number, ByteSpan body);
   bool msi_enabled() const { return msi_ != 0 && (config_[msi_ + 2] & 1) != 0; }
   bool bus_master() const { return (config_[4] & 4) != 0; }
 
@@ -71,10 +75,14 @@ class PciDevice : public vm::Device {
   void set_config(unsigned offset, ByteSpan values);
   void set_writable(unsigned offset, unsigned size, uint8_t mask);
   uint8_t config(unsigned offset) const { return config_[offset]; }
+  /// Changes a byte until the next reset.
+  void store_config(unsigned offset, uint8_t value) { config_[offset] = value; }
 
   virtual void device_reset() = 0;
   /// Called after a configuration write changed something in [offset, offset + size).
   virtual void config_written(unsigned offset, unsigned size);
+  /// Called before a configuration read of [offset, offset + size).
+  virtual void config_reading(unsigned offset, unsigned size);
   /// Where window `number` (6 and above) answers; none while it is disabled.
   virtual std::optional<uint32_t> window_base(unsigned number) const;
 
@@ -83,11 +91,12 @@ class PciDevice : public vm::Device {
     vm::Space space = vm::Space::mmio;
     uint32_t size = 0;  // 0: there is no such window
     unsigned max_access = 4;
-    std::optional<uint32_t> mapped;
+    bool wide = false;  // a BAR with 64 address bits
+    std::optional<uint64_t> mapped;
   };
 
-  std::optional<uint32_t> bar_base(unsigned bar) const;
-  std::optional<uint32_t> wanted(unsigned number) const;
+  std::optional<uint64_t> bar_base(unsigned bar) const;
+  std::optional<uint64_t> wanted(unsigned number) const;
   void drive_intx();
 
   vm::Bus& bus_;

@@ -15,7 +15,7 @@ namespace dejavm::devices {
 /// Transmission takes no time: a byte written to THR is sent within the access, and THRE is never seen clear. The character
 /// timeout of the receive FIFO is not waited for: bytes below the trigger level interrupt at once. As in QEMU the interrupt
 /// line does not depend on OUT2. The modem lines CTS, DSR and DCD are always on.
-class Serial final : public vm::Device, public vm::HostInput {
+class Serial final : public vm::Device, public vm::ByteInput {
  public:
   Serial(std::string name, vm::IrqLine irq, ByteSink output);
 

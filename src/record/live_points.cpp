@@ -1,6 +1,5 @@
 // The consistent-point half of LiveSession: what may enter the guest now, in which order, and what is written down of it.
 #include <poll.h>
-#include <unistd.h>
 
 #include <algorithm>
 
@@ -31,7 +30,7 @@ bool LiveSession::needs_attention() {
          (log_ != nullptr && !moved_ && now >= next_digest_ns_) ||
          (m.interrupt_pending() && (vcpu_.interrupts_enabled() || !window_requested_)) ||
          map_generation_ != m.memory().map_generation() || bus_generation_ != m.bus().generation() || wants_end(now) ||
-         (input_full_ && m.serial_input()->room() > 0);
+         input_has_room();
 }
 
 Status LiveSession::service(bool hold_interrupts) {
@@ -50,7 +49,7 @@ Status LiveSession::service(bool hold_interrupts) {
   uint64_t now = machine_.timers().now_ns();
   bool input = input_ready();
   TRY(note_point(now, input, hold_interrupts));
-  if (input) feed_input();
+  if (input) feed_inputs();
   TRY(run_device_work(now));
   TRY(log_map_changes());
   TRY(handle_power());
@@ -83,7 +82,7 @@ void LiveSession::arm_deadline() {
   waker_->set_deadline(deadline < UINT64_MAX ? std::optional(deadline + base) : std::nullopt);
 }
 
-/// In HLT. Virtual time passes at once, unless somebody sits at the serial port.
+/// In HLT. Virtual time passes at once, unless somebody sits at the serial port or a network is attached.
 void LiveSession::sleep_until_deadline() {
   VirtualTime* time = options_.virtual_time;
   uint64_t now = machine_.timers().now_ns();
@@ -91,7 +90,7 @@ void LiveSession::sleep_until_deadline() {
       std::min(machine_.timers().next_deadline_ns().value_or(UINT64_MAX), options_.max_ns.value_or(UINT64_MAX));
   if (time == nullptr || deadline == UINT64_MAX) return waker_->wait();
   if (deadline <= now) return;
-  if (options_.input_fd < 0) return time->advance(deadline - now);
+  if (!follows_wall_clock()) return time->advance(deadline - now);
   uint64_t start = clock_.now_ns();
   waker_->set_deadline(start + (deadline - now));
   waker_->wait();
@@ -230,25 +229,44 @@ void LiveSession::check_limits() {
 }
 
 bool LiveSession::input_ready() {
-  vm::HostInput* input = machine_.serial_input();
-  if (input == nullptr || !readable(options_.input_fd)) return false;
-  bool full = input->room() == 0;
-  if (full && !input_full_) waker_->unwatch(options_.input_fd);
-  if (!full && input_full_) waker_->watch(options_.input_fd);
-  input_full_ = full;
-  return !full;
+  bool any = false;
+  for (Input& input : inputs_) {
+    int fd = input.source->descriptor();
+    bool waits = readable(fd);
+    input.ready = waits && input.source->has_room();
+    any = any || input.ready;
+    int wanted = waits && !input.ready ? -1 : fd;
+    if (wanted == input.watched) continue;
+    if (wanted < 0) {
+      waker_->unwatch(input.watched);
+    } else {
+      waker_->watch(wanted);
+    }
+    input.watched = wanted;
+  }
+  return any;
 }
 
-void LiveSession::feed_input() {
-  vm::HostInput* input = machine_.serial_input();
-  uint8_t bytes[256];
-  ssize_t got = ::read(options_.input_fd, bytes, std::min(input->room(), sizeof bytes));
-  if (got > 0) {
-    input->receive({bytes, static_cast<size_t>(got)});
-  } else if (got == 0 || (errno != EINTR && errno != EAGAIN)) {
-    waker_->unwatch(options_.input_fd);  // end of input: nothing more will come
-    options_.input_fd = -1;
+/// What waited for room can enter.
+bool LiveSession::input_has_room() const {
+  return std::any_of(inputs_.begin(), inputs_.end(), [](const Input& input) {
+    return input.watched < 0 && input.source->descriptor() >= 0 && input.source->has_room();
+  });
+}
+
+void LiveSession::feed_inputs() {
+  for (Input& input : inputs_) {
+    if (!input.ready) continue;
+    input.source->transfer();
+    if (input.source->descriptor() >= 0) continue;
+    waker_->unwatch(input.watched);  // nothing more will come
+    input.watched = -1;
   }
+}
+
+/// Somebody outside, who lives by the wall clock, may still send something.
+bool LiveSession::follows_wall_clock() const {
+  return std::any_of(inputs_.begin(), inputs_.end(), [](const Input& input) { return input.source->descriptor() >= 0; });
 }
 
 }  // namespace dejavm::record

@@ -13,8 +13,10 @@ Result<std::unique_ptr<LiveSession>> LiveSession::create(vm::Machine& machine, v
                                                          const Clock& clock, trace::Writer* log, LiveOptions options) {
   std::unique_ptr<LiveSession> session(new LiveSession(machine, vcpu, model, clock, log, options));
   TRY_ASSIGN(session->waker_, Waker::create(clock, [&vcpu] { vcpu.kick(); }));
-  for (int fd : {options.input_fd, options.stop_fd}) {
-    if (fd >= 0) session->waker_->watch(fd);
+  if (options.stop_fd >= 0) session->waker_->watch(options.stop_fd);
+  for (Input& input : session->inputs_) {
+    input.watched = input.source->descriptor();
+    if (input.watched >= 0) session->waker_->watch(input.watched);
   }
   return session;
 }
@@ -32,6 +34,7 @@ LiveSession::LiveSession(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuMode
       devices_(machine.bus().regions()),
       map_generation_(machine.memory().map_generation()),
       bus_generation_(machine.bus().generation()) {
+  for (vm::HostInput* input : options_.inputs) inputs_.push_back({input, -1, false});
   machine_.timers().stop();
   next_digest_ns_ = options_.virtual_time != nullptr ? kDigestEveryVirtualNs : kDigestEveryNs;
   note_event_steps();

@@ -26,9 +26,9 @@ struct LiveOptions {
   std::optional<uint64_t> keyframe_ns;  ///< a keyframe about this often
   /// The clock of the machine, where it is one of steps; null: it is the session's, real one.
   VirtualTime* virtual_time = nullptr;
-  bool portable = false;  ///< writes no placement that KVM cannot replay, whatever the engine can
-  int input_fd = -1;      ///< bytes for the serial port
-  int stop_fd = -1;       ///< becomes readable when the user wants to end (a signalfd)
+  bool portable = false;                 ///< writes no placement that KVM cannot replay, whatever the engine can
+  std::vector<vm::HostInput*> inputs{};  ///< borrowed
+  int stop_fd = -1;                      ///< becomes readable when the user wants to end (a signalfd)
 };
 
 /// The loop around the vCPU: answers accesses, lets time, input and interrupts in at consistent points only, and writes down
@@ -70,6 +70,12 @@ class LiveSession final : public vm::Session {
   LiveSession(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuModel& model, const Clock& clock, trace::Writer* log,
               LiveOptions options);
 
+  struct Input {
+    vm::HostInput* source = nullptr;
+    int watched = -1;    // by the waker; -1 while what waits has to wait for room
+    bool ready = false;  // as input_ready() found it
+  };
+
   // Exits.
   Status handle(const vm::Exit& exit);
   Status handle_access(const vm::DeviceAccess& exit, bool certain);
@@ -92,7 +98,9 @@ class LiveSession final : public vm::Session {
   void arm_deadline();
   void sleep_until_deadline();
   bool input_ready();
-  void feed_input();
+  bool input_has_room() const;
+  void feed_inputs();
+  bool follows_wall_clock() const;
 
   // The log.
   Status append(trace::EventBody body);
@@ -117,6 +125,7 @@ class LiveSession final : public vm::Session {
   vm::AccessHistory history_;
   std::vector<vm::DeviceRegion> devices_;
   std::vector<vm::GuestVirt> breakpoints_;
+  std::vector<Input> inputs_;
 
   uint64_t events_ = 0;          // numbered so far
   uint64_t event_steps_ = 0;     // the vCPU's count of steps when the last numbered event's instruction completes
@@ -124,8 +133,7 @@ class LiveSession final : public vm::Session {
   bool ran_ = false;             // instructions ran, or were completed, since resume()
   bool moved_ = false;           // instructions ran since the last numbered event
   bool halted_ = false;
-  bool dead_ = false;        // in shutdown
-  bool input_full_ = false;  // input waits until the serial port has room
+  bool dead_ = false;  // in shutdown
   bool window_requested_ = false;
   bool window_since_event_ = false;  // the request has stood since the last numbered event
   bool at_exact_window_ = false;

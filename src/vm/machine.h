@@ -21,10 +21,23 @@ struct PowerEvent {
   uint8_t exit_status = 0;  ///< Kind::exit: QEMU's (value << 1) | 1
 };
 
-/// Serial input and other bytes from the host enter here, at a consistent point.
+/// Something outside that reaches into the guest: a terminal, a network. Owns or borrows both ends. The session watches the
+/// descriptor, and lets in what waits at a consistent point.
 class HostInput {
  public:
   virtual ~HostInput() = default;
+  /// Readable while something waits. Negative: nothing will come any more.
+  virtual int descriptor() const = 0;
+  /// Whether the device takes something now.
+  virtual bool has_room() const = 0;
+  /// Hands the device some of what waits. Called while the descriptor is readable and there is room.
+  virtual void transfer() = 0;
+};
+
+/// A device that takes bytes of the host, at a consistent point.
+class ByteInput {
+ public:
+  virtual ~ByteInput() = default;
   /// How many bytes the device takes now.
   virtual size_t room() const = 0;
   virtual void receive(ByteSpan bytes) = 0;
@@ -48,9 +61,6 @@ class Machine {
   virtual std::optional<PowerEvent> take_power_event() = 0;
   /// Resets all devices and the memory map; RAM keeps its contents.
   virtual Status reset() = 0;
-
-  /// The serial port that -serial connects; null where there is none.
-  virtual HostInput* serial_input() = 0;
 };
 
 }  // namespace dejavm::vm

@@ -14,13 +14,15 @@ namespace {
 constexpr size_t kActionSize = 8;
 constexpr size_t kMaxActions = 2000;
 constexpr uint64_t kBar = 0xfea00000;
+constexpr uint64_t kCardBar = 0xfeb00000;
 
 std::unique_ptr<Pc> make_pc(const Clock& clock) {
   PcConfig config;
   config.ram_size = uint64_t{1} << 20;
   config.bios = Bytes(vm::kPageSize, 0xf4);
   config.debugcon_output = [](uint8_t) {};
-  config.devices = {{"edu", {{"addr", "04.0"}}}, {"isa-debug-exit", {}}};
+  config.networks["lan"] = [](ByteSpan) {};
+  config.devices = {{"edu", {{"addr", "04.0"}}}, {"e1000", {{"addr", "05.0"}, {"netdev", "lan"}}}, {"isa-debug-exit", {}}};
   auto pc = Pc::create(std::move(config), clock);
   CHECK(pc.has_value());
   return std::move(*pc);
@@ -35,12 +37,54 @@ uint64_t pick_address(Pc& pc, vm::Space space, uint16_t choice) {
   return region.base + (choice / regions.size()) % (region.size + 4);
 }
 
+/// The e1000: where drivers find it, its registers, and frames from outside.
+void perform_card(Pc& pc, const uint8_t* action) {
+  auto choice = load_le<uint16_t>(action + 2);
+  auto value = load_le<uint32_t>(action + 4);
+  auto store = [&pc](vm::Space space, uint64_t address, uint64_t what) {
+    pc.bus().access({space, vm::Direction::write, 4, address, what});
+  };
+  // Registers of the rings and those that start something.
+  static constexpr uint16_t kRegisters[] = {0x0000, 0x0010, 0x0020, 0x00c8, 0x00d0, 0x0100, 0x0400, 0x2800,
+                                            0x2808, 0x2810, 0x2818, 0x3800, 0x3808, 0x3810, 0x3818, 0x5200};
+  switch (action[0] & 3) {
+    case 0:
+      store(vm::Space::pio, 0xcf8, 0x80002810);
+      store(vm::Space::pio, 0xcfc, kCardBar);
+      store(vm::Space::pio, 0xcf8, 0x80002804);
+      store(vm::Space::pio, 0xcfc, 7);
+      break;
+    case 1:
+      store(vm::Space::mmio, kCardBar + kRegisters[choice % std::size(kRegisters)], value);
+      break;
+    case 2: {  // a descriptor in the first pages, where small ring addresses lead
+      Bytes bytes(action + 2, action + 8);
+      static_cast<void>(pc.memory().write({(choice & 0xffu) * 16 + 8 * (action[1] & 1)}, bytes, vm::Writer::loader));
+      break;
+    }
+    default: {
+      Bytes frame(14 + choice % 17000, action[1]);
+      store_le(frame.data(), value);
+      for (const auto& [id, card] : pc.network_cards()) {
+        static_cast<void>(card->ready());
+        card->receive(frame);
+      }
+      break;
+    }
+  }
+}
+
 void perform(Pc& pc, ManualClock& clock, const uint8_t* action) {
   static constexpr uint8_t kSizes[] = {1, 2, 4, 8, 3, 5, 6, 7};
   auto choice = load_le<uint16_t>(action + 2);
   auto value = load_le<uint32_t>(action + 4);
   vm::Space space = (action[0] & 0x10) != 0 ? vm::Space::mmio : vm::Space::pio;
   uint8_t size = kSizes[action[1] & 7];
+  if ((action[0] & 0x08) != 0) {
+    perform_card(pc, action);
+    pc.deferred().run();
+    return;
+  }
   switch (action[0] & 7) {
     case 0:
     case 1: {
@@ -70,7 +114,7 @@ void perform(Pc& pc, ManualClock& clock, const uint8_t* action) {
       break;
     }
     case 6:
-      pc.serial_input()->receive({action + 2, size_t{6}});
+      pc.serial_input().receive({action + 2, size_t{6}});
       break;
     default:
       if (pc.interrupt_pending()) pc.acknowledge_interrupt();

@@ -14,7 +14,8 @@ trap 'rm -rf "$work"' EXIT
 failures=0
 
 qemu=$(command -v qemu-system-x86_64) || { echo "skipped: no qemu-system-x86_64"; exit 77; }
-if [ "$accelerator" = kvm ] && { [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ]; }; then
+kvm_device=a:e8  # major and minor number
+if [ "$accelerator" = kvm ] && { [ ! -r /dev/kvm ] || [ ! -w /dev/kvm ] || [ "$(stat -c %t:%T /dev/kvm)" != $kvm_device ]; }; then
   echo "skipped: /dev/kvm is absent or not permitted"
   exit 77
 fi

@@ -41,7 +41,9 @@ TEST_F(BadInputTest, UnknownCommandsAreRefusedByName) { expect_refused({"frobnic
 TEST_F(BadInputTest, UnsupportedOptionsAreRefusedByName) {
   const std::vector<std::pair<Words, std::string>> cases = {
       {{"-drive", "file=x"}, "-drive"},
-      {{"-netdev", "user,id=n0"}, "-netdev"},
+      {{"-netdev", "tap,id=n0"}, "-netdev tap"},
+      {{"-nic", "tap"}, "-nic tap"},
+      {{"-object", "rng-random,id=r"}, "-object rng-random"},
       {{"--no-such-option"}, "--no-such-option"},
       {{"-M", "q35"}, "-M q35"},
       {{"-cpu", "host"}, "-cpu host"},
@@ -76,7 +78,7 @@ TEST_F(BadInputTest, RecordWantsAFile) { expect_refused({"record"}, kUsage, "rec
 
 TEST_F(BadInputTest, UnknownDevicesAndPropertiesAreRefusedByName) {
   if (!readable(kSeabios)) GTEST_SKIP() << kSeabios << " is not readable (Debian package seabios)";
-  expect_refused({"run", "-bios", kSeabios, "-device", "e1000"}, kUsage, "e1000");
+  expect_refused({"run", "-bios", kSeabios, "-device", "rtl8139"}, kUsage, "rtl8139");
   expect_refused({"run", "-bios", kSeabios, "-device", "edu,no_such=1"}, kUsage, "no_such");
   expect_refused({"run", "-bios", kSeabios, "-device", "edu,no-value"}, kUsage, "no-value");
   expect_refused({"run", "-bios", kSeabios, "-device", ""}, kUsage, "-device");

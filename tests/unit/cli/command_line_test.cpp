@@ -127,6 +127,26 @@ TEST(VmOptions, WhatIsNotSupportedIsRefusedByName) {
   EXPECT_EQ(parse_vm({"-enable-kvm"}, o).error().what, "option -enable-kvm is not supported");
 }
 
+TEST(VmOptions, ANicIsANetworkAndItsCard) {
+  VmOptions o;
+
+  Status status = parse_vm({"-nic", "user,model=e1000,mac=52:54:00:00:00:01,tftp=boot", "-nic", "none", "-object",
+                            "filter-dump,id=d,netdev=#nic0,file=x.pcap"},
+                           o);
+
+  ASSERT_TRUE(status) << status.error().what;
+  ASSERT_EQ(o.networks.size(), 1u);
+  EXPECT_EQ(o.networks[0].tftp, "boot");
+  ASSERT_EQ(o.devices.size(), 1u);
+  EXPECT_EQ(o.devices[0].name, "e1000");
+  EXPECT_EQ(o.devices[0].properties.at("netdev"), o.networks[0].id);
+  EXPECT_EQ(o.devices[0].properties.at("mac"), "52:54:00:00:00:01");
+  ASSERT_EQ(o.dumps.size(), 1u);
+  EXPECT_EQ(o.dumps[0].netdev, "#nic0");
+  EXPECT_THAT(parse_vm({"-nic", "user,model=rtl8139"}, o).error().what, HasSubstr("-nic: 'model=rtl8139'"));
+  EXPECT_THAT(parse_vm({"-nic", "tap"}, o).error().what, HasSubstr("-nic tap"));
+}
+
 TEST(VmOptions, DevicePropertiesAreNamesAndValues) {
   EXPECT_EQ(parse_device("").error().what, "-device wants a name");
   EXPECT_EQ(parse_device("edu,x").error().what, "-device edu: 'x' is not property=value");

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+
 #include "fakes.h"
 
 namespace dejavm::devices {
@@ -155,7 +157,7 @@ TEST_F(PcTest, DebugconAnswersAtBothPorts) {
 
 TEST_F(PcTest, HostInputReachesTheSerialPort) {
   make(small_pc());
-  pc->serial_input()->receive(Bytes{'k'});
+  pc->serial_input().receive(Bytes{'k'});
   EXPECT_EQ(in(0x3f8), static_cast<uint64_t>('k'));
 }
 
@@ -193,8 +195,8 @@ TEST_F(PcTest, WrongSizesAreRefused) {
 
 TEST_F(PcTest, UnknownDevicesAndPropertiesAreRefusedByName) {
   PcConfig config = small_pc();
-  config.devices = {{"e1000", {}}};
-  EXPECT_THAT(error_of(std::move(config)), testing::AllOf(HasSubstr("e1000"), HasSubstr("isa-debug-exit")));
+  config.devices = {{"rtl8139", {}}};
+  EXPECT_THAT(error_of(std::move(config)), testing::AllOf(HasSubstr("rtl8139"), HasSubstr("isa-debug-exit")));
   config = small_pc();
   config.devices = {{"edu", {{"colour", "red"}}}};
   EXPECT_THAT(error_of(std::move(config)), testing::AllOf(HasSubstr("colour"), HasSubstr("dma_mask")));
@@ -204,6 +206,55 @@ TEST_F(PcTest, UnknownDevicesAndPropertiesAreRefusedByName) {
   config = small_pc();
   config.devices = {{"edu", {{"addr", "1.0"}}}};
   EXPECT_THAT(error_of(std::move(config)), HasSubstr("taken by piix3"));
+}
+
+TEST_F(PcTest, WrongNetworkCardsAreNamed) {
+  PcConfig config = small_pc();
+  config.devices = {{"e1000", {{"netdev", "lan"}}}};
+  EXPECT_THAT(error_of(std::move(config)), HasSubstr("no network 'lan'"));
+  config = small_pc();
+  config.devices = {{"e1000", {{"mac", "52:54:00:12:34"}}}};
+  EXPECT_THAT(error_of(std::move(config)), HasSubstr("mac=52:54:00:12:34"));
+  config = small_pc();
+  config.devices = {{"e1000", {{"mac", "01:00:5e:00:00:01"}}}};
+  EXPECT_THAT(error_of(std::move(config)), HasSubstr("mac=01:00:5e"));
+  config = small_pc();
+  config.devices = {{"e1000", {{"romfile", "/nonexistent.rom"}}}};
+  EXPECT_THAT(error_of(std::move(config)), HasSubstr("/nonexistent.rom"));
+  config = small_pc();
+  config.networks["lan"] = [](ByteSpan) {};
+  config.devices = {{"e1000", {{"netdev", "lan"}}}, {"e1000", {{"netdev", "lan"}}}};
+  EXPECT_THAT(error_of(std::move(config)), HasSubstr("has a card already"));
+}
+
+TEST_F(PcTest, WithoutFirmwareDriversFindTheirInterruptLine) {
+  PcConfig bare = small_pc();
+  bare.bios.clear();
+  bare.devices = {{"e1000", {{"addr", "03.0"}}}};
+  make(std::move(bare));
+
+  EXPECT_EQ(config(devfn(3, 0), 0x3c) & 0xff, 11u);
+  EXPECT_EQ(config(devfn(1, 0), 0x60), 0x0b0b0a0au);
+  EXPECT_EQ(in(0x4d1), 0x0cu) << "level-triggered";
+}
+
+TEST_F(PcTest, AnOptionRomIsMemoryWhereTheGuestPutsIt) {
+  std::string image = testing::TempDir() + "dejavm-pc-test.rom";
+  std::ofstream(image) << "an image";
+  PcConfig with_rom = small_pc();
+  with_rom.devices = {{"e1000", {{"addr", "03.0"}, {"romfile", image}}}};
+  make(std::move(with_rom));
+  auto rom_at = [this](uint32_t base) {
+    set_config(devfn(3, 0), 0x30, base | 1, 4);
+    set_config(devfn(3, 0), 0x04, 2, 2);
+    pc->deferred().run();
+    Bytes bytes(8);
+    static_cast<void>(pc->memory().read({base}, bytes));
+    return std::string(bytes.begin(), bytes.end());
+  };
+
+  EXPECT_EQ(rom_at(0xfeb00000), "an image");
+  EXPECT_NE(rom_at(0x1000), "an image") << "RAM is there";
 }
 
 TEST_F(PcTest, PortConflictNamesBothDevices) {

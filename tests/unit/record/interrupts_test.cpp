@@ -261,8 +261,7 @@ TEST(Interrupts, InputEntersAtAConsistentPointAndWaitsForRoom) {
   ASSERT_EQ(::pipe(pipe_fds), 0);
   Fd reading(pipe_fds[0]), writing(pipe_fds[1]);
   ASSERT_TRUE(write_all(writing.get(), Bytes{'a', 'b', 'c'}, "pipe"));
-  Recording r({vm::nop(), vm::read(kDevice), vm::jump(vm::kCode)}, {.input_fd = reading.get()});
-  r.machine.has_input = true;
+  Recording r({vm::nop(), vm::read(kDevice), vm::jump(vm::kCode)}, {}, true, reading.get());
   r.machine.input.free = 2;
   r.vcpu.slice = 3;
   r.machine.device.on_read = [&](unsigned, uint64_t) -> uint64_t {

@@ -6,6 +6,7 @@
 #include "fake_machine.h"
 #include "fake_vcpu.h"
 #include "fake_writer.h"
+#include "record/descriptor_input.h"
 #include "record/live_session.h"
 
 namespace dejavm::record {
@@ -15,8 +16,9 @@ inline constexpr uint16_t kPowerPort = vm::kPort + 1;
 
 class Recording {
  public:
-  explicit Recording(vm::Program program, LiveOptions options = {}, bool recorded = true)
-      : vcpu(machine.memory(), std::move(program)) {
+  explicit Recording(vm::Program program, LiveOptions options = {}, bool recorded = true, int input_fd = -1)
+      : vcpu(machine.memory(), std::move(program)), input(input_fd, machine.input) {
+    if (input_fd >= 0) options.inputs.push_back(&input);
     machine.device.on_write = [this](unsigned region, uint64_t offset, uint64_t value) { written(region, offset, value); };
     session = LiveSession::create(machine, vcpu, model, clock, recorded ? &log : nullptr, options).value();
   }
@@ -47,6 +49,7 @@ class Recording {
   vm::FakeMachine machine{clock};
   vm::FakeVcpu vcpu;
   vm::CpuModel model{"fake", {}, {{0x1b, 0xfee00900}}};
+  DescriptorInput input;
   FakeWriter log;
   std::function<void(uint64_t offset, uint64_t value)> on_write;  ///< a device register was written
   std::unique_ptr<LiveSession> session;

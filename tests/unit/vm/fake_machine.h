@@ -43,7 +43,7 @@ class FakeDevice final : public Device {
   std::string name_;
 };
 
-class FakeInput final : public HostInput {
+class FakeInput final : public ByteInput {
  public:
   size_t room() const override { return free; }
   void receive(ByteSpan bytes) override {
@@ -80,7 +80,6 @@ class FakeMachine final : public Machine {
     ++resets;
     return {};
   }
-  HostInput* serial_input() override { return has_input ? &input : nullptr; }
 
   /// Writes guest memory as a device does, when the accessing instruction has completed.
   void post_dma(uint64_t gpa, Bytes bytes) {
@@ -91,7 +90,6 @@ class FakeMachine final : public Machine {
   std::deque<uint8_t> vectors;  ///< interrupts that wait, in order
   std::optional<PowerEvent> power;
   int resets = 0;
-  bool has_input = false;
   FakeInput input;
 
  private:
