@@ -105,6 +105,6 @@ run_guest 30 tsc_reader -no-reboot < /dev/null
 expect tsc_reader 1 "tsc_reader: 100 ticks"
 
 run_guest 30 reboot < /dev/null
-expect reboot 1 "reboot: boot 1" "reboot: boot 2"
+expect reboot 1 "reboot: boot 1, ends by port 0xcf9" "reboot: boot 40, ends by a triple fault" "reboot: boot 41, the last"
 
 [ "$failures" = 0 ]

@@ -57,14 +57,15 @@ TEST_F(GuestsTest, PlainReadsAreNotJoined) {
   EXPECT_EQ(joined(events_of(trace, {"--kind", "access"})), 0u);
 }
 
-TEST_F(GuestsTest, RebootReplaysBothBoots) {
+TEST_F(GuestsTest, TenResetsOfEveryKindReplay) {
   // The last -no-reboot would win, so the options are written out.
   Finished recording = run(dejavm({"record", "-o", path("reboot.dvt"), "-bios", guest_image("reboot"), "-m", "16M",
                                    "-device", "isa-debug-exit,iobase=0x501"}));
 
   EXPECT_EQ(recording.status, kDone) << recording.err;
-  EXPECT_THAT(recording.out, HasSubstr("reboot: boot 2"));
-  EXPECT_EQ(events_of(path("reboot.dvt"), {"--kind", "reset"}).size(), 1u);
+  EXPECT_THAT(recording.out, HasSubstr("reboot: boot 40, ends by a triple fault"));
+  EXPECT_THAT(recording.out, HasSubstr("reboot: boot 41, the last"));
+  EXPECT_EQ(events_of(path("reboot.dvt"), {"--kind", "reset"}).size(), 40u);
   expect_faithful_replay(path("reboot.dvt"), recording);
 }
 
