@@ -1,5 +1,7 @@
 #include "engine/soft/port_ops.h"
 
+#include <Zydis/Zydis.h>
+
 #include "engine/soft/operands.h"
 
 namespace dejavm::soft {
@@ -65,13 +67,11 @@ void write_port(Core& core, uint16_t port, unsigned size, uint64_t value) {
 }
 
 std::optional<vm::Access> port_access(Core& core, const Instruction& insn) {
-  bool reads = insn.run == in_dx || insn.run == in_immediate;
-  bool writes = insn.run == out_dx || insn.run == out_immediate;
-  if ((!reads && !writes) || !core.log.empty()) return std::nullopt;
+  if (!core.log.empty()) return std::nullopt;
   uint16_t port = insn.has_immediate ? port_in_code(insn) : port_in_dx(core);
   check_port(core, port, insn.operand_size);
-  return reads ? read_of(port, insn.operand_size)
-               : write_of(port, insn.operand_size, truncate(core.cpu.gpr[vm::rax], insn.operand_size));
+  if (insn.mnemonic == ZYDIS_MNEMONIC_IN) return read_of(port, insn.operand_size);
+  return write_of(port, insn.operand_size, truncate(core.cpu.gpr[vm::rax], insn.operand_size));
 }
 
 void in_immediate(Core& core, const Instruction& insn) { in(core, insn, port_in_code(insn)); }

@@ -18,7 +18,7 @@ void check_port(Core& core, uint16_t port, unsigned size);
 uint64_t read_port(Core& core, uint16_t port, unsigned size);
 void write_port(Core& core, uint16_t port, unsigned size, uint64_t value);
 
-/// The access that IN or OUT leaves for on its first attempt, after the check; nothing for other instructions and attempts.
+/// The access that this IN or OUT leaves for on its first attempt, after the check; nothing on later ones.
 std::optional<vm::Access> port_access(Core& core, const Instruction& insn);
 
 void in_immediate(Core& core, const Instruction& insn);

@@ -81,6 +81,19 @@ void SoftGuest::long_mode() {
   start(state);
 }
 
+void SoftGuest::map_small_pages(uint64_t tables, std::initializer_list<uint64_t> pages) {
+  constexpr uint64_t kUntouched = 7;  // present, writable, user; not accessed yet
+  poke(tables, (tables + 0x1000) | kUntouched);
+  poke(tables + 0x1000, (kTables + 0x2000) | kUntouched);
+  poke(tables + 0x1000 + 8, (tables + 0x2000) | kUntouched);
+  poke(tables + 0x2000, (tables + 0x3000) | kUntouched);
+  uint64_t entry = tables + 0x3000;
+  for (uint64_t page : pages) {
+    poke(entry, page | kUntouched);
+    entry += 8;
+  }
+}
+
 void SoftGuest::code(std::initializer_list<int> bytes, uint64_t at) {
   std::vector<uint8_t> copy;
   for (int byte : bytes) copy.push_back(static_cast<uint8_t>(byte));

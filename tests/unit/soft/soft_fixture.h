@@ -36,6 +36,11 @@ class SoftGuest {
   void protected_mode();  ///< flat, 32 bits, no paging
   void long_mode();       ///< 64 bits, ring 0, first 2 MiB and kDevice identity-mapped by large pages (A and D set)
 
+  /// Makes a second set of tables, beside the identity map of long_mode(), which stays: 4 KiB pages from linear kSmallPages
+  /// on are these physical ones. It takes 16 KiB from `tables` on; CR3 stays as it is.
+  static constexpr uint64_t kSmallPages = 0x40000000;
+  void map_small_pages(uint64_t tables, std::initializer_list<uint64_t> pages);
+
   void code(std::initializer_list<int> bytes, uint64_t at = kCode);
   void code(const std::vector<uint8_t>& bytes, uint64_t at = kCode);
   void poke(uint64_t gpa, uint64_t value, size_t size = 8);

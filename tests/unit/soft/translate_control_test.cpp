@@ -18,18 +18,6 @@ class Translate : public testing::Test {
     return guest_.run();
   }
 
-  /// Maps 2 MiB at linear 0x40000000, in a second set of tables, as 4 KiB pages; page n to `pages[n]`.
-  void map_small_pages(uint64_t tables, std::initializer_list<uint64_t> pages) {
-    guest_.poke(tables, (tables + 0x1000) | 7);
-    guest_.poke(tables + 0x1000, (kTables + 0x2000) | 7);  // the identity map stays
-    guest_.poke(tables + 0x1000 + 8, (tables + 0x2000) | 7);
-    guest_.poke(tables + 0x2000, (tables + 0x3000) | 7);
-    uint64_t entry = tables + 0x3000;
-    for (uint64_t page : pages) {
-      guest_.poke(entry, page | 7);
-      entry += 8;
-    }
-  }
   void set_cr3(uint64_t tables) {
     vm::CpuState state = guest_.cpu();
     state.cr3 = tables;
@@ -104,8 +92,8 @@ TEST_F(Translate, JumpsBetweenPagesFollowTheTables) {
   guest_.poke(0x30000, 0xe9 | uint64_t{0xffb} << 8, 5);                    // page 0: jmp to page 1
   guest_.code({0x48, 0xff, 0xc0, 0xe9, 0xf8, 0xef, 0xff, 0xff}, 0x31000);  // inc rax; jmp to page 0
   guest_.code({0x48, 0xff, 0xc3, 0xe9, 0xf8, 0xef, 0xff, 0xff}, 0x32000);  // inc rbx; jmp to page 0
-  map_small_pages(kOtherTables, {0x30000, 0x31000});
-  map_small_pages(kMoreTables, {0x30000, 0x32000});
+  guest_.map_small_pages(kOtherTables, {0x30000, 0x31000});
+  guest_.map_small_pages(kMoreTables, {0x30000, 0x32000});
 
   for (uint64_t round = 1; round <= 6; ++round) {
     set_cr3(round % 2 != 0 ? kOtherTables : kMoreTables);
@@ -122,8 +110,8 @@ TEST_F(Translate, GuestThatWritesCr3RunsWhatIsMappedThen) {
   guest_.code({0x0f, 0x22, 0xdf, 0x48, 0x87, 0xf7, 0xe8, 0xf5, 0x0f, 0, 0, 0xeb, 0xf3}, 0x30000);
   guest_.code({0x48, 0xff, 0xc0, 0xc3}, 0x31000);  // inc rax; ret
   guest_.code({0x48, 0xff, 0xc3, 0xc3}, 0x32000);  // inc rbx; ret
-  map_small_pages(kOtherTables, {0x30000, 0x31000});
-  map_small_pages(kMoreTables, {0x30000, 0x32000});
+  guest_.map_small_pages(kOtherTables, {0x30000, 0x31000});
+  guest_.map_small_pages(kMoreTables, {0x30000, 0x32000});
   set_cr3(kOtherTables);
   jump(kSmall);
   guest_.gpr(vm::rdi) = kOtherTables;
@@ -140,8 +128,8 @@ TEST_F(Translate, InstructionAcrossPagesFollowsTheSecondPage) {
   guest_.code({0xb8, 0x11}, 0x30ffe);
   guest_.code({0, 0, 0, 0xe9, 0xf6, 0xff, 0xff, 0xff}, 0x31000);
   guest_.code({0x22, 0, 0, 0xe9, 0xf6, 0xff, 0xff, 0xff}, 0x32000);
-  map_small_pages(kOtherTables, {0x30000, 0x31000});
-  map_small_pages(kMoreTables, {0x30000, 0x32000});
+  guest_.map_small_pages(kOtherTables, {0x30000, 0x31000});
+  guest_.map_small_pages(kMoreTables, {0x30000, 0x32000});
 
   set_cr3(kOtherTables);
   jump(kSmall + 0xffe);
@@ -164,7 +152,7 @@ TEST_F(Translate, DataAcrossPagesIsPutTogether) {
   guest_.code({0x48, 0x8b, 0x0b, 0x48, 0x8b, 0x53, 0x08, 0x48, 0x8b, 0x43, 0x04, 0xeb, 0xf3}, 0x30000);
   guest_.poke(0x35ff8, 0x1111111122222222);
   guest_.poke(0x33000, 0x3333333344444444);
-  map_small_pages(kOtherTables, {0x30000, 0x35000, 0x33000});
+  guest_.map_small_pages(kOtherTables, {0x30000, 0x35000, 0x33000});
   set_cr3(kOtherTables);
   jump(kSmall);
   guest_.gpr(vm::rbx) = kSmall + 0x1ff8;

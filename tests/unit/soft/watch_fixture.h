@@ -44,19 +44,7 @@ class WatchedGuest : public SystemTest, public testing::WithParamInterface<bool>
     guest.core().set_state(state);
   }
 
-  /// Maps linear kSmall in a second set of tables, beside the identity map, to these physical pages.
-  static constexpr uint64_t kSmall = 0x40000000, kOtherTables = 0x100000, kMoreTables = 0x110000;
-  void map_small_pages(uint64_t tables, std::initializer_list<uint64_t> pages) {
-    guest.poke(tables, (tables + 0x1000) | 7);
-    guest.poke(tables + 0x1000, (kTables + 0x2000) | 7);
-    guest.poke(tables + 0x1000 + 8, (tables + 0x2000) | 7);
-    guest.poke(tables + 0x2000, (tables + 0x3000) | 7);
-    uint64_t entry = tables + 0x3000;
-    for (uint64_t page : pages) {
-      guest.poke(entry, page | 7);
-      entry += 8;
-    }
-  }
+  static constexpr uint64_t kSmall = SoftGuest::kSmallPages, kOtherTables = 0x100000, kMoreTables = 0x110000;
 };
 
 }  // namespace dejavm::soft

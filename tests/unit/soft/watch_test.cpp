@@ -150,7 +150,7 @@ TEST_P(Watchpoints, ACopyInBulkStopsWhereItReads) {
 }
 
 TEST_P(Watchpoints, PhysicalOnesAreFoundThroughEveryLinearAddress) {
-  map_small_pages(kOtherTables, {kData, kData});
+  guest.map_small_pages(kOtherTables, {kData, kData});
   guest.code(kStoreSmall);
   for (uint64_t alias : {kData, kSmall, kSmall + 0x1000}) {
     change_state([&](vm::CpuState& state) {
@@ -166,7 +166,7 @@ TEST_P(Watchpoints, PhysicalOnesAreFoundThroughEveryLinearAddress) {
 }
 
 TEST_P(Watchpoints, LinearOnesAreNotFoundThroughAnotherLinearAddress) {
-  map_small_pages(kOtherTables, {kData});
+  guest.map_small_pages(kOtherTables, {kData});
   guest.code(kStoreSmall);
   change_state([&](vm::CpuState& state) {
     state.cr3 = kOtherTables;
@@ -177,8 +177,8 @@ TEST_P(Watchpoints, LinearOnesAreNotFoundThroughAnotherLinearAddress) {
 }
 
 TEST_P(Watchpoints, LinearOnesFollowCr3) {
-  map_small_pages(kOtherTables, {kData});
-  map_small_pages(kMoreTables, {kData + 0x1000});
+  guest.map_small_pages(kOtherTables, {kData});
+  guest.map_small_pages(kMoreTables, {kData + 0x1000});
   // mov [rsi], eax; mov cr3, rbx; mov [rsi], eax; hlt
   guest.code({0x89, 0x06, 0x0f, 0x22, 0xdb, 0x89, 0x06, 0xf4});
   change_state([&](vm::CpuState& state) {
@@ -269,7 +269,7 @@ TEST_P(Watchpoints, TakeThePlaceOfAStep) {
 }
 
 TEST_P(Watchpoints, FetchesAndWalksAreNoAccesses) {
-  map_small_pages(kOtherTables, {kData});
+  guest.map_small_pages(kOtherTables, {kData});
   guest.code({0x90, 0x90, 0x8b, 0x06, 0xf4});  // nop; nop; mov eax, [rsi]; hlt
   change_state([&](vm::CpuState& state) {
     state.cr3 = kOtherTables;

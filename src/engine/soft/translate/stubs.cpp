@@ -44,6 +44,13 @@ void return_to_caller(Emitter& out) {
 
 void jump_to_scratch(Emitter& out) { out.bytes({0x41, 0xff, 0xe3}); }
 
+/// Where the C++ that was called said, in RAX.
+void go_on_where_told(Emitter& out, const StateFields& fields) {
+  out.move(kScratch, Host::rax);
+  load_registers(out, fields);
+  jump_to_scratch(out);
+}
+
 }  // namespace
 
 /// void enter(code, state)
@@ -81,16 +88,12 @@ void Translator::emit_slow() {
   out_.byte(0xc3);
   out_.bind_here(elsewhere);
   add_to_stack_pointer(out_, kAlignment + 8);  // and the return address into the block
-  out_.move(kScratch, Host::rax);
-  load_registers(out_, fields_);
-  jump_to_scratch(out_);
+  go_on_where_told(out_, fields_);
 }
 
 void Translator::emit_follow() {
   emit_call(&Translator::follow);
-  out_.move(kScratch, Host::rax);
-  load_registers(out_, fields_);
-  jump_to_scratch(out_);
+  go_on_where_told(out_, fields_);
 }
 
 void Translator::emit_stubs() {

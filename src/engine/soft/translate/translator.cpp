@@ -173,9 +173,11 @@ void Translator::keep_flags_in_state() {
   core_.cpu.rflags = (core_.cpu.rflags & ~kStatusFlags) | flags;
 }
 
+TranslationMode Translator::mode_here() const { return {.user = core_.memory.is_user(), .wide = core_.code_bits() == 64}; }
+
 /// The code for cpu.rip, made if need be; null: the interpreter is wanted. Throws what Core::block_here() throws.
 const uint8_t* Translator::code_here() {
-  TranslationMode mode{.user = core_.memory.is_user(), .wide = core_.code_bits() == 64};
+  TranslationMode mode = mode_here();
   JumpTarget& target = jumps_[mode.number()][jump_slot(core_.cpu.rip)];
   bool usable = pending_link_ == 0 && core_.block_cache_clears() == cache_clears_;
   if (usable && target.rip == core_.cpu.rip) return target.code;
@@ -214,10 +216,9 @@ Translator::Outcome Translator::run(uint64_t stop_at) {
 
 /// Between two instructions, before code runs: the frame becomes what the Core is.
 void Translator::prepare() {
-  TranslationMode mode{.user = core_.memory.is_user(), .wide = core_.code_bits() == 64};
   bool sse = (core_.cpu.cr0 & (kCr0Em | kCr0Ts)) == 0 && (core_.cpu.cr4 & kCr4Osfxsr) != 0;
   core_.frame.sse_blocked = sse ? 0 : 1;
-  core_.frame.jumps = jumps_[mode.number()].data();
+  core_.frame.jumps = jumps_[mode_here().number()].data();
   core_.frame.left = static_cast<int64_t>(until_ - core_.steps);
   keep_flags_in_frame();
 }

@@ -80,6 +80,7 @@ class Translator {
   void code_changed(uint64_t page, CodePages::Pieces pieces);
   void redirect(const TranslatedBlock& from, CodeOffset fast, CodeOffset checked);
   void connect(const TranslatedBlock& to);
+  TranslationMode mode_here() const;
   const uint8_t* code_here();
   void prepare();
   static const uint8_t* follow(Translator* translator, uint32_t link) noexcept;
