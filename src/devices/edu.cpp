@@ -160,6 +160,7 @@ void Edu::transfer(uint64_t offset, uint64_t guest_address, bool to_guest) {
 void Edu::raise(uint32_t bits) {
   interrupts_ |= bits;
   set_intx(interrupts_ != 0);
+  if (interrupts_ != 0) send_msi();
 }
 
 }  // namespace dejavm::devices

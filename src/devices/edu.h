@@ -27,7 +27,10 @@ class Edu final : public PciDevice {
   ~Edu() override;
 
   /// Its INTA pin; set once, before the guest runs.
-  void connect(vm::IrqLine intx) { set_intx_line(intx); }
+  void connect(vm::IrqLine intx, MsiSink msi = {}) {
+    set_intx_line(intx);
+    set_msi_sink(std::move(msi));
+  }
 
   std::string_view name() const override { return name_; }
   uint64_t read(unsigned region, uint64_t offset, unsigned size) override;

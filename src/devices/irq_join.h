@@ -1,4 +1,4 @@
-// Wired-or of interrupt lines: several sources drive one set of sixteen lines.
+// Wired-or of interrupt lines: several sources drive one set of lines.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@ namespace dejavm::devices {
 /// Line n of the output is high while any source holds its line n high.
 class IrqJoin {
  public:
-  static constexpr unsigned kSources = 2;
+  static constexpr unsigned kSources = 3, kLines = 24;
 
   explicit IrqJoin(vm::IrqSink& output) : output_(output) {}
 
@@ -25,7 +25,7 @@ class IrqJoin {
   struct Source final : vm::IrqSink {
     explicit Source(IrqJoin& owner) : join(owner) {}
     void set_line(unsigned line, bool level) override {
-      CHECK(line < 16);
+      CHECK(line < kLines);
       uint32_t mask = 1u << line;
       levels = level ? levels | mask : levels & ~mask;
       join.drive(line);
@@ -41,7 +41,7 @@ class IrqJoin {
   }
 
   vm::IrqSink& output_;
-  std::array<Source, kSources> sources_{Source(*this), Source(*this)};
+  std::array<Source, kSources> sources_{Source(*this), Source(*this), Source(*this)};
 };
 
 }  // namespace dejavm::devices

@@ -3,14 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <vector>
 
-namespace dejavm::devices {
+#include "devices/msi.h"
 
-/// Takes a message: the write of `data` to `address` that an interrupt is. It may set interrupt lines, but must not touch
-/// guest memory.
-using MsiSink = std::function<void(uint64_t address, uint32_t data)>;
+namespace dejavm::devices {
 
 /// The table and the pending bits of one function, as a memory window shows them: the table from offset 0 on, the pending
 /// bits at kPendingOffset. Vectors are masked after reset. A message that is masked waits and goes out when it may.

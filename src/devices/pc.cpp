@@ -114,6 +114,8 @@ Pc::Pc(PcConfig config, vm::GuestMemory memory, uint64_t bios_size, const Clock&
 Pc::~Pc() = default;
 
 Status Pc::attach_board(const std::vector<uint16_t>& debugcon_ports) {
+  TRY(apic_.attach(bus_));
+  TRY(ioapic_.attach(bus_));
   TRY(pic_.attach(bus_));
   TRY(pit_.attach(bus_));
   TRY(rtc_.attach(bus_));
@@ -159,7 +161,7 @@ Status Pc::add_edu(const EduRequest& request) {
   TRY_ASSIGN(unsigned place, this->place(request.devfn, "edu"));
   std::string name = edu_.empty() ? "edu" : fmt::format("edu{}", edu_.size());
   edu_.push_back(std::make_unique<Edu>(std::move(name), bus_, place, timers_, dma_, request.config));
-  edu_.back()->connect(isa_bridge_.intx(place, 0));
+  edu_.back()->connect(isa_bridge_.intx(place, 0), msi_sink());
   bus_.announce(*edu_.back());
   return pci_.add(*edu_.back());
 }
@@ -200,7 +202,7 @@ Status Pc::add_virtio(const VirtioRequest& request) {
   auto number = std::count_if(virtio_.begin(), virtio_.end(), is_named_so);
   if (number > 0) name += fmt::format("-{}", number);
   TRY_ASSIGN(unsigned place, this->place(request.devfn, option.c_str()));
-  VirtioBoard board{bus_, timers_, deferred_, dma_, {}};
+  VirtioBoard board{bus_, timers_, deferred_, dma_, msi_sink()};
   std::unique_ptr<VirtioPci> device;
   if (block) {
     TRY_ASSIGN(std::unique_ptr<BlockStore> store, drives_.take(request.drive, option));
@@ -220,6 +222,13 @@ Result<unsigned> Pc::place(const std::optional<unsigned>& wanted, const char* de
   std::optional<unsigned> slot = pci_.free_slot(kFirstFreeSlot);
   if (!slot) return fail_usage(fmt::format("no PCI slot is left for {}", device), "Ask for fewer devices.");
   return devfn(*slot, 0);
+}
+
+/// Messages to the local APIC's place in the address space; a write anywhere else is none.
+MsiSink Pc::msi_sink() {
+  return [this](uint64_t address, uint32_t data) {
+    if (address >> 20 == LocalApic::kBase >> 20) apic_.receive(message_of_msi(address, data));
+  };
 }
 
 PowerSink Pc::power_sink() {
@@ -264,9 +273,9 @@ Status Pc::apply_memory_map() {
 }
 
 std::vector<vm::Device*> Pc::all_devices() {
-  // The interrupt controller comes first: lines that fall afterwards leave no trace in it.
-  std::vector<vm::Device*> devices = {&pic_,  &pit_,      &rtc_,         &i8042_,      &fw_cfg_, &serial_,
-                                      &post_, &debugcon_, &host_bridge_, &isa_bridge_, &pm_,     &pci_host_};
+  // The interrupt controllers come first: lines that fall afterwards leave no trace in them.
+  std::vector<vm::Device*> devices = {&apic_,   &ioapic_, &pic_,      &pit_,         &rtc_,        &i8042_, &fw_cfg_,
+                                      &serial_, &post_,   &debugcon_, &host_bridge_, &isa_bridge_, &pm_,    &pci_host_};
   for (auto& edu : edu_) devices.push_back(edu.get());
   for (auto& card : e1000_) devices.push_back(card.device.get());
   for (auto& virtio : virtio_) devices.push_back(virtio.get());

@@ -14,9 +14,12 @@
 #include "devices/e1000.h"
 #include "devices/edu.h"
 #include "devices/fw_cfg.h"
+#include "devices/gsi_router.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
+#include "devices/ioapic.h"
 #include "devices/irq_join.h"
+#include "devices/local_apic.h"
 #include "devices/pc_options.h"
 #include "devices/pci_bus.h"
 #include "devices/pic.h"
@@ -64,8 +67,8 @@ class Pc final : public vm::Machine {
   vm::TimerQueue& timers() override { return timers_; }
   vm::DeferredWork& deferred() override { return deferred_; }
 
-  bool interrupt_pending() override { return pic_.pending(); }
-  uint8_t acknowledge_interrupt() override { return pic_.acknowledge(); }
+  bool interrupt_pending() override { return apic_.pending() || (pic_.pending() && apic_.passes_external()); }
+  uint8_t acknowledge_interrupt() override { return apic_.pending() ? apic_.acknowledge() : pic_.acknowledge(); }
 
   std::optional<vm::PowerEvent> take_power_event() override { return std::exchange(power_event_, std::nullopt); }
   Status reset() override;
@@ -84,6 +87,7 @@ class Pc final : public vm::Machine {
   Status add_edu(const EduRequest& request);
   Status add_e1000(const E1000Request& request, size_t number);
   Status add_virtio(const VirtioRequest& request);
+  MsiSink msi_sink();
   Result<unsigned> place(const std::optional<unsigned>& wanted, const char* device) const;
   PowerSink power_sink();
   Status load_option_roms(const std::vector<Bytes>& images);
@@ -112,8 +116,11 @@ class Pc final : public vm::Machine {
   vm::Bus bus_;
   std::optional<vm::PowerEvent> power_event_;  // the first request that nobody has taken
 
-  Pic pic_;
-  IrqJoin irqs_{pic_};
+  LocalApic apic_{timers_, [this](uint8_t vector) { ioapic_.end_of_interrupt(vector); }};
+  IoApic ioapic_{[this](const ApicMessage& message) { apic_.receive(message); }};
+  Pic pic_{{apic_, 0}};
+  GsiRouter gsis_{pic_, ioapic_};
+  IrqJoin irqs_{gsis_};
   vm::IrqSink& isa_irqs_ = irqs_.source(0);
   Pit pit_;
   Rtc rtc_;

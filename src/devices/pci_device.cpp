@@ -167,6 +167,11 @@ void PciDevice::set_intx(bool level) {
   drive_intx();
 }
 
+void PciDevice::send_msi() {
+  if (!msi_enabled() || !bus_master() || !msi_sink_) return;
+  msi_sink_(load_le<uint64_t>(&config_[msi_ + 4]), load_le<uint16_t>(&config_[msi_ + 12]));
+}
+
 void PciDevice::drive_intx() {
   config_[kStatus] = static_cast<uint8_t>((config_[kStatus] & ~kIntxStatus) | (intx_ ? kIntxStatus : 0));
   bool disabled = (config_[kCommand + 1] & kIntxDisable) != 0 || msi_enabled();

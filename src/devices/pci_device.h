@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "devices/msi.h"
 #include "vm/bus.h"
 #include "vm/device.h"
 #include "vm/irq_line.h"
@@ -59,16 +60,18 @@ class PciDevice : public vm::Device {
   void add_bar64(unsigned bar, uint32_t size, unsigned max_access);
   /// A window that is not a BAR; its address comes from window_base().
   void add_window(unsigned number, vm::Space space, uint32_t size, unsigned max_access);
-  /// Adds MSI with 64-bit addresses and one message at `offset`. The machine has no local APIC, so that an enabled MSI is
-  /// never delivered.
+  /// Adds MSI with 64-bit addresses and one message at `offset`.
   void add_msi(unsigned offset);
   /// Puts a capability at `offset`, in front of those that are there: `body` is what follows its number and the link.
   void add_capability(unsigned offset, uint8_t number, ByteSpan body);
+  /// Sends the message, where the guest enabled MSI and lets the device write memory.
+  void send_msi();
   bool msi_enabled() const { return msi_ != 0 && (config_[msi_ + 2] & 1) != 0; }
   bool bus_master() const { return (config_[4] & 4) != 0; }
 
   /// Drives the INTx pin through `line`; silent while the guest disabled INTx or enabled MSI.
   void set_intx_line(vm::IrqLine line) { intx_line_ = line; }
+  void set_msi_sink(MsiSink sink) { msi_sink_ = std::move(sink); }
   void set_intx(bool level);
 
   /// Gives configuration bytes their value after reset, and which of their bits the guest may write.
@@ -106,6 +109,7 @@ class PciDevice : public vm::Device {
   std::array<uint8_t, 256> writable_{};
   std::array<Window, kWindows> windows_{};
   unsigned msi_ = 0;
+  MsiSink msi_sink_;
   vm::IrqLine intx_line_;
   bool intx_ = false;
 };

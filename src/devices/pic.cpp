@@ -31,7 +31,7 @@ uint64_t Pic::read(unsigned, uint64_t port, unsigned) {
     default:
       break;
   }
-  cascade();  // a poll serves a request
+  settle();  // a poll serves a request
   return value;
 }
 
@@ -59,13 +59,13 @@ void Pic::write(unsigned, uint64_t port, unsigned, uint64_t value) {
     default:
       break;
   }
-  cascade();
+  settle();
 }
 
 void Pic::reset() {
   master_.reset();
   slave_.reset();
-  cascade();
+  settle();
 }
 
 void Pic::set_line(unsigned line, bool level) {
@@ -74,20 +74,26 @@ void Pic::set_line(unsigned line, bool level) {
     master_.set_line(line, level);
   } else {
     slave_.set_line(line - 8, level);
-    cascade();
   }
+  settle();
 }
 
 uint8_t Pic::acknowledge() {
   unsigned line = master_.acknowledge();
-  if (line != 2) return master_.vector(line);
-  unsigned slave_line = slave_.acknowledge();
-  // The slave's INT falls during INTA, so that a further request of its makes a new edge.
-  master_.set_line(2, false);
-  cascade();
-  return slave_.vector(slave_line);
+  unsigned slave_line = 0;
+  if (line == 2) {
+    slave_line = slave_.acknowledge();
+    // The slave's INT falls during INTA, so that a further request of its makes a new edge.
+    master_.set_line(2, false);
+  }
+  settle();
+  return line == 2 ? slave_.vector(slave_line) : master_.vector(line);
 }
 
-void Pic::cascade() { master_.set_line(2, slave_.pending().has_value()); }
+/// The slave's INT is the master's line 2; the master's is INTR.
+void Pic::settle() {
+  master_.set_line(2, slave_.pending().has_value());
+  intr_.set(pending());
+}
 
 }  // namespace dejavm::devices

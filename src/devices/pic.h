@@ -12,6 +12,9 @@ namespace dejavm::devices {
 /// Sixteen interrupt lines; line 2 is the cascade and takes no device. Registers are numbered by port.
 class Pic final : public vm::Device, public vm::IrqSink {
  public:
+  /// `intr` follows the INTR pin.
+  explicit Pic(vm::IrqLine intr = {}) : intr_(intr) {}
+
   Status attach(vm::Bus& bus);
 
   std::string_view name() const override { return "pic"; }
@@ -27,8 +30,9 @@ class Pic final : public vm::Device, public vm::IrqSink {
   uint8_t acknowledge();
 
  private:
-  void cascade();
+  void settle();
 
+  vm::IrqLine intr_;
   I8259 master_{0xf8};
   I8259 slave_{0xde};
 };

@@ -3,10 +3,10 @@
 namespace dejavm::vm {
 namespace {
 
-// CPUID 1 EDX (also 0x80000001 EDX where marked there): FPU DE PSE MSR PAE CX8 SEP PGE CMOV PAT PSE36 MMX FXSR SSE SSE2.
-// Left out on purpose: VME TSC MCE APIC MTRR MCA CLFLUSH.
-constexpr uint32_t kFeatures = 1u << 0 | 1u << 2 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 11 | 1u << 13 | 1u << 15 |
-                               1u << 16 | 1u << 17 | 1u << 23 | 1u << 24 | 1u << 25 | 1u << 26;
+// CPUID 1 EDX (also 0x80000001 EDX where marked there): FPU DE PSE MSR PAE CX8 APIC SEP PGE CMOV PAT PSE36 MMX FXSR SSE
+// SSE2. Left out on purpose: VME TSC MCE MTRR MCA CLFLUSH.
+constexpr uint32_t kFeatures = 1u << 0 | 1u << 2 | 1u << 3 | 1u << 5 | 1u << 6 | 1u << 8 | 1u << 9 | 1u << 11 | 1u << 13 |
+                               1u << 15 | 1u << 16 | 1u << 17 | 1u << 23 | 1u << 24 | 1u << 25 | 1u << 26;
 // 0x80000001 EDX: the bits that repeat leaf 1, SYSCALL, NX, long mode.
 constexpr uint32_t kRepeated = kFeatures & 0x0183f3ff & ~(1u << 11);
 constexpr uint32_t kExtended = kRepeated | 1u << 11 | 1u << 20 | 1u << 29;

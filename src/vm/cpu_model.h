@@ -33,7 +33,7 @@ struct CpuModel {
   std::optional<uint64_t> read_msr(uint32_t index) const;
 };
 
-/// `dejavm64-v1`, the default on both engines: x86-64 with SSE2, CMPXCHG16B not, no XSAVE or AVX, no TSC, RDRAND, APIC,
+/// `dejavm64-v1`, the default on both engines: x86-64 with SSE2, CMPXCHG16B not, an xAPIC, no XSAVE or AVX, no TSC, RDRAND,
 /// MTRR, MCE or paravirtual clocks. The same table on every host.
 CpuModel dejavm64_v1();
 

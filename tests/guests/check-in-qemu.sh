@@ -104,6 +104,10 @@ expect triple_fault 0 "triple_fault: now"
 run_guest 30 tsc_reader -no-reboot < /dev/null
 expect tsc_reader 1 "tsc_reader: 100 ticks"
 
+run_guest 30 apic -device edu -no-reboot < /dev/null
+expect apic 1 "apic: priorities 0x55 0x45 0x35" "apic: timer 1 once, 5 again and again" "apic: PIT 10 by the IOAPIC" \
+  "apic: edu 4 by its pin, 3 by message" "apic: done"
+
 run_guest 30 reboot < /dev/null
 expect reboot 1 "reboot: boot 1, ends by port 0xcf9" "reboot: boot 40, ends by a triple fault" "reboot: boot 41, the last"
 

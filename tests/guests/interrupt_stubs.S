@@ -1,4 +1,4 @@
-// One stub a vector, 32 exceptions and 16 interrupt lines. Each pushes what interrupt_dispatch() needs to know and joins the
+// One stub a vector: 32 exceptions, 16 interrupt lines, 48 more. Each pushes what interrupt_dispatch() needs to know and joins the
 // common path, which saves the registers that C may change. See struct interrupt_frame in lib/interrupts.h.
 
   .cfi_sections .debug_frame
@@ -7,7 +7,7 @@
   .balign 16
 interrupt_stub_first:
   .set vector, 0
-  .rept 48
+  .rept 96
   .balign 16
   // Vectors 8, 10-14, 17, 21, 29 and 30 have an error code from the CPU; the others get a zero in its place.
   .if !(vector == 8 || (vector >= 10 && vector <= 14) || vector == 17 || vector == 21 || vector == 29 || vector == 30)

@@ -1,5 +1,6 @@
 #include "engine/kvm/kvm_model.h"
 
+#include <algorithm>
 #include <array>
 #include <memory>
 
@@ -32,6 +33,20 @@ constexpr bool groups_cover_state_msrs() {
 }
 static_assert(groups_cover_state_msrs());
 
+constexpr uint32_t kCpuidApic = 1u << 9;
+constexpr uint64_t kApicBase = 0xfee00900;  // enabled, the boot processor's
+
+/// The guest's APIC is a device; KVM knows of it only whether CPUID shows one, which it takes from here.
+Status set_apic_base(int vcpu_fd, const vm::CpuModel& model) {
+  bool shown = std::any_of(model.cpuid.begin(), model.cpuid.end(),
+                           [](const vm::CpuidLeaf& leaf) { return leaf.function == 1 && (leaf.edx & kCpuidApic) != 0; });
+  kvm_sregs sregs{};
+  TRY(kvm_ioctl(vcpu_fd, KVM_GET_SREGS, "KVM_GET_SREGS", &sregs));
+  sregs.apic_base = shown ? kApicBase : 0;
+  TRY(kvm_ioctl(vcpu_fd, KVM_SET_SREGS, "KVM_SET_SREGS (APIC base)", &sregs));
+  return {};
+}
+
 }  // namespace
 
 Status set_cpuid(int vcpu_fd, const vm::CpuModel& model) {
@@ -51,7 +66,7 @@ Status set_cpuid(int vcpu_fd, const vm::CpuModel& model) {
     entry.edx = leaf.edx;
   }
   TRY(kvm_ioctl(vcpu_fd, KVM_SET_CPUID2, "KVM_SET_CPUID2", table.get()));
-  return {};
+  return set_apic_base(vcpu_fd, model);
 }
 
 Result<std::vector<vm::CpuidLeaf>> read_cpuid(int vcpu_fd) {

@@ -243,6 +243,7 @@ Result<std::optional<Exit>> KvmVcpu::decode() {
     case KVM_EXIT_IRQ_WINDOW_OPEN:
       return Exit{vm::WindowOpen{}};
     case KVM_EXIT_INTR:
+    case KVM_EXIT_SET_TPR:  // the guest lowered CR8, which nothing but the CPU looks at
       return Exit{vm::Completed{}};
     case KVM_EXIT_DEBUG: {
       TRY_ASSIGN(Exit exit, decode_debug());

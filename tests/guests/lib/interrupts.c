@@ -17,7 +17,6 @@ enum {
   PIT_CHANNEL0 = 0x40,
   PIT_COMMAND = 0x43,
   PIT_INPUT_HERTZ = 1193182,
-  VECTORS = IRQ_VECTOR_BASE + 16,
   CPUID_FEATURES = 1,
   CPUID_EDX_APIC = 1 << 9,
   APIC_ENABLED = 0x1ff,
@@ -46,6 +45,7 @@ extern char interrupt_stub_first[];
 
 static struct idt_gate idt[VECTORS];
 static irq_handler irq_handlers[16];
+static irq_handler vector_handlers[VECTORS - VECTOR_FREE];
 
 static void load_idt(void) {
   for (unsigned vector = 0; vector < VECTORS; ++vector) {
@@ -97,6 +97,8 @@ void irq_install(unsigned irq, irq_handler handler) {
   port_write8(mask_port, mask & (uint8_t) ~(1u << (irq & 7)));
 }
 
+void vector_install(unsigned vector, irq_handler handler) { vector_handlers[vector - VECTOR_FREE] = handler; }
+
 void irq_set_level_triggered(unsigned irq) {
   uint16_t port = (uint16_t)(ELCR_MASTER + irq / 8);
   uint8_t levels = port_read8(port);
@@ -129,6 +131,12 @@ static void exception(const struct interrupt_frame* frame) {
 void interrupt_dispatch(const struct interrupt_frame* frame);
 void interrupt_dispatch(const struct interrupt_frame* frame) {
   if (frame->vector < IRQ_VECTOR_BASE) exception(frame);
+  if (frame->vector >= VECTOR_FREE) {
+    irq_handler handler = vector_handlers[frame->vector - VECTOR_FREE];
+    if (handler == NULL) exception(frame);
+    handler();
+    return;
+  }
   unsigned irq = (unsigned)frame->vector - IRQ_VECTOR_BASE;
   if (is_spurious(irq)) {
     if (irq >= 8) port_write8(PIC_MASTER_COMMAND, PIC_END_OF_INTERRUPT);

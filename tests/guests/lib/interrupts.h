@@ -10,6 +10,8 @@ enum {
   IRQ_UART = 4,
   IRQ_PCI = 11,  // where lib/pci.c routes all four PCI interrupt lines
   IRQ_VECTOR_BASE = 0x20,
+  VECTOR_FREE = 0x30,  // from here on no line of the 8259 has them
+  VECTORS = 0x60,
 };
 
 // What interrupt_stubs.S pushes, lowest address first.
@@ -27,6 +29,9 @@ void interrupts_init(void);
 
 // Sets the handler of a line (0-15) and unmasks it.
 void irq_install(unsigned irq, irq_handler handler);
+
+// Sets the handler of a vector from VECTOR_FREE on. It ends the interrupt itself.
+void vector_install(unsigned vector, irq_handler handler);
 
 // Makes a line level-triggered (ELCR), as PCI lines must be.
 void irq_set_level_triggered(unsigned irq);
