@@ -88,7 +88,8 @@ class Pc final : public vm::Machine {
   PowerSink power_sink();
   Status load_option_roms(const std::vector<Bytes>& images);
   void add_option_roms(std::vector<vm::MemoryRange>& map) const;
-  void route_interrupts();
+  void set_up_as_firmware();
+  Status write_tables();
   void memory_map_written();
   Status apply_memory_map();
   std::vector<vm::Device*> all_devices();
