@@ -114,8 +114,9 @@ Pc::Pc(PcConfig config, vm::GuestMemory memory, uint64_t bios_size, const Clock&
     : bios_size_(bios_size),
       memory_(std::move(memory)),
       timers_(clock),
-      pit_(timers_, {isa_irqs_, kTimerIrq}),
-      rtc_(timers_, {isa_irqs_, kRtcIrq}, config.rtc_start_unix_s, cmos_config(config.ram_size)),
+      hpet_(timers_, {isa_irqs_, kTimerIrq}, {isa_irqs_, kRtcIrq}, {}),
+      pit_(timers_, hpet_.pit_line()),
+      rtc_(timers_, hpet_.rtc_line(), config.rtc_start_unix_s, cmos_config(config.ram_size)),
       i8042_({isa_irqs_, kKeyboardIrq}, power_sink()),
       fw_cfg_(pc_fw_cfg_items(fw_cfg_config(config.ram_size)), fw_cfg_files(config.ram_size)),
       serial_("serial0", {isa_irqs_, kSerialIrq}, std::move(config.serial_output)),
@@ -131,6 +132,7 @@ Pc::~Pc() = default;
 
 Status Pc::attach_board(const std::vector<uint16_t>& debugcon_ports) {
   TRY(pic_.attach(bus_));
+  TRY(hpet_.attach(bus_));
   TRY(pit_.attach(bus_));
   TRY(rtc_.attach(bus_));
   TRY(i8042_.attach(bus_));
@@ -284,8 +286,8 @@ Status Pc::apply_memory_map() {
 
 std::vector<vm::Device*> Pc::all_devices() {
   // The interrupt controller comes first: lines that fall afterwards leave no trace in it.
-  std::vector<vm::Device*> devices = {&pic_,  &pit_,      &rtc_,         &i8042_,      &fw_cfg_, &serial_,
-                                      &post_, &debugcon_, &host_bridge_, &isa_bridge_, &pm_,     &pci_host_};
+  std::vector<vm::Device*> devices = {&pic_,  &hpet_,     &pit_,         &rtc_,        &i8042_, &fw_cfg_,  &serial_,
+                                      &post_, &debugcon_, &host_bridge_, &isa_bridge_, &pm_,    &pci_host_};
   for (auto& edu : edu_) devices.push_back(edu.get());
   for (auto& card : e1000_) devices.push_back(card.device.get());
   for (auto& virtio : virtio_) devices.push_back(virtio.get());

@@ -14,6 +14,7 @@
 #include "devices/e1000.h"
 #include "devices/edu.h"
 #include "devices/fw_cfg.h"
+#include "devices/hpet.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
 #include "devices/irq_join.h"
@@ -116,6 +117,7 @@ class Pc final : public vm::Machine {
   Pic pic_;
   IrqJoin irqs_{pic_};
   vm::IrqSink& isa_irqs_ = irqs_.source(0);
+  Hpet hpet_;
   Pit pit_;
   Rtc rtc_;
   I8042 i8042_;
