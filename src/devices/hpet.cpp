@@ -184,7 +184,8 @@ void Hpet::start(Timer& timer) {
 }
 
 void Hpet::arm(Timer& timer, uint64_t delay_ns) {
-  timer.due = timers_.arm(timers_.now_ns() + delay_ns, [this, &timer] { fire(timer); });
+  uint64_t now = timers_.now_ns();
+  timer.due = timers_.arm(now + std::min(delay_ns, UINT64_MAX - now), [this, &timer] { fire(timer); });
 }
 
 void Hpet::stop(Timer& timer) {

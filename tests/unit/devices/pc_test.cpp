@@ -315,5 +315,28 @@ TEST_F(PcTest, WithoutFirmwareTheTablesAreThere) {
   EXPECT_EQ(config(devfn(1, 3), 0x3c) & 0xff, 9u);
 }
 
+TEST_F(PcTest, HpetReplacesThePitInLegacyMode) {
+  make(small_pc());
+  auto store = [this](uint64_t offset, uint64_t value) {
+    pc->bus().access({vm::Space::mmio, vm::Direction::write, 8, 0xfed00000 + offset, value});
+  };
+  auto pending_after = [this](uint64_t ns) {
+    clock.advance(ns);
+    pc->timers().run_due(pc->timers().now_ns());
+    return pc->interrupt_pending();
+  };
+  for (auto [port, value] : {std::pair{0x20, 0x11}, {0x21, 8}, {0x21, 4}, {0x21, 1}, {0x21, 0xfe}}) out(port, value);
+  ASSERT_TRUE(pending_after(60'000'000)) << "the PIT interrupts";
+  EXPECT_EQ(pc->acknowledge_interrupt(), 8);
+  out(0x20, 0x20);
+  store(0x10, 3);
+  EXPECT_FALSE(pending_after(60'000'000));
+
+  store(0x100, 4);
+  store(0x108, 7'000'000);
+  EXPECT_FALSE(pending_after(9'999'990));
+  EXPECT_TRUE(pending_after(10));
+}
+
 }  // namespace
 }  // namespace dejavm::devices
