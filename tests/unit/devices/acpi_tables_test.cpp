@@ -3,10 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-
 #include "acpi_fixture.h"
 
 namespace dejavm::devices {
@@ -160,38 +156,6 @@ TEST_F(AcpiTablesTest, SizesDoNotDependOnTheConfiguration) {
 
   EXPECT_EQ(other.tables().size(), placed.tables.size());
   EXPECT_EQ(other.loader_script(), pc_acpi_tables({.ram = split_ram(kMib), .pm_base = 0xb000}).loader_script());
-}
-
-/// iasl, which compiled the DSDT, reads all tables back.
-TEST_F(AcpiTablesTest, AreReadBackByIasl) {
-  std::filesystem::path directory = std::filesystem::path(testing::TempDir()) / fmt::format("acpi-tables-{}", getpid());
-  std::filesystem::create_directories(directory);
-  auto iasl = [&directory](const std::string& arguments) {
-    return std::system(fmt::format("cd {} && {} {} > log 2>&1", directory.string(), DEJAVM_IASL, arguments).c_str());
-  };
-  auto text_of = [&directory](const std::string& name) {
-    std::ifstream file(directory / name, std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  };
-  for (const auto& [name, table] : tables.all()) {
-    std::ofstream(directory / (name + ".dat"), std::ios::binary)
-        .write(reinterpret_cast<const char*>(table.data()), static_cast<std::streamsize>(table.size()));
-  }
-
-  for (const auto& [name, table] : tables.all()) {
-    SCOPED_TRACE(name);
-    EXPECT_EQ(iasl(name == "DSDT" ? "-e SSDT.dat -d DSDT.dat" : "-d " + name + ".dat"), 0) << text_of("log");
-    EXPECT_THAT(text_of(name + ".dsl"),
-                testing::AllOf(testing::HasSubstr("BOCHS"), testing::Not(testing::HasSubstr("*****")),
-                               testing::Not(testing::HasSubstr("incorrect"))));
-  }
-  // What was read back compiles to the same bytes again.
-  EXPECT_EQ(iasl("-oa -p again DSDT.dsl"), 0) << text_of("log");
-  std::string again = text_of("again.aml");
-  ASSERT_EQ(again.size(), tables["DSDT"].size());
-  EXPECT_TRUE(std::equal(again.begin() + kHeader, again.end(), tables["DSDT"].begin() + kHeader,
-                         [](char a, uint8_t b) { return static_cast<uint8_t>(a) == b; }));
-  std::filesystem::remove_all(directory);
 }
 
 }  // namespace
