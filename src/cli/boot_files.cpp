@@ -4,6 +4,7 @@
 
 #include "base/fd.h"
 #include "base/parse.h"
+#include "devices/boot_tables.h"
 #include "devices/pc_memory_map.h"
 #include "vm/loader/boot_plan.h"
 
@@ -88,6 +89,7 @@ Result<GuestStart> load_guest(const VmOptions& options, vm::GuestMemory& memory)
   loader::BootRequest request;
   request.command_line = options.append;
   request.memory = devices::boot_memory_areas(memory.ram_size());
+  if (starts_without_firmware(options)) request.acpi_rsdp = devices::kBootRsdp;
   if (!options.kernel.empty()) {
     TRY_ASSIGN(Bytes bytes, read_file(options.kernel, kMaxKernel));
     request.kernel = {options.kernel, std::move(bytes)};

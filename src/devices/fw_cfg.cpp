@@ -46,9 +46,14 @@ FwCfg::FwCfg(Items items, const Files& files) : items_(std::move(items)) {
     append_big_endian(directory, 0, 2);
     directory.insert(directory.end(), file.begin(), file.end());
     directory.insert(directory.end(), kNameSize - file.size(), 0);
+    selectors_[file] = select;
     items_[select++] = contents;
   }
   items_[kDirectory] = std::move(directory);
+}
+
+void FwCfg::on_select(const std::string& file, std::function<Bytes()> make) {
+  makers_[selectors_.at(file)] = std::move(make);
 }
 
 void FwCfg::reset() {
@@ -67,6 +72,12 @@ void FwCfg::write(unsigned, uint64_t offset, unsigned size, uint64_t value) {
   if (offset != 0 || size != 2) return;
   selected_ = static_cast<uint16_t>(value & ~uint64_t{kWriteChannel});
   position_ = 0;
+  auto maker = makers_.find(selected_);
+  if (maker == makers_.end()) return;
+  Bytes made = maker->second();
+  Bytes& contents = items_[selected_];
+  CHECK(made.size() == contents.size());
+  contents = std::move(made);
 }
 
 FwCfg::Items pc_fw_cfg_items(const FwCfgConfig& config) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 
@@ -24,6 +25,10 @@ class FwCfg final : public vm::Device {
 
   Status attach(vm::Bus& bus) { return bus.map(*this, 0, vm::Space::pio, 0x510, 2, 2); }
 
+  /// Makes the contents of a file anew each time that somebody selects it: for what depends on how the firmware has set up
+  /// the machine. The size stays the same.
+  void on_select(const std::string& file, std::function<Bytes()> make);
+
   std::string_view name() const override { return "fw_cfg"; }
   uint64_t read(unsigned region, uint64_t offset, unsigned size) override;
   void write(unsigned region, uint64_t offset, unsigned size, uint64_t value) override;
@@ -31,6 +36,8 @@ class FwCfg final : public vm::Device {
 
  private:
   Items items_;
+  std::map<std::string, uint16_t> selectors_;  // of the files
+  std::map<uint16_t, std::function<Bytes()>> makers_;
   uint16_t selected_ = 0;
   size_t position_ = 0;
 };
@@ -42,7 +49,8 @@ struct FwCfgConfig {
   unsigned cpus = 1;
 };
 
-/// The items and files that QEMU's pc machine gives its firmware, as far as SeaBIOS uses them: no ACPI or SMBIOS tables.
+/// The items and files that QEMU's pc machine gives its firmware, as far as SeaBIOS uses them, but for the ACPI tables: no
+/// SMBIOS tables.
 FwCfg::Items pc_fw_cfg_items(const FwCfgConfig& config);
 FwCfg::Files pc_fw_cfg_files(const FwCfgConfig& config);
 

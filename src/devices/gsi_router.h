@@ -8,9 +8,9 @@
 
 namespace dejavm::devices {
 
-/// Global system interrupts 0 to 23. The first sixteen are the ISA lines and drive the 8259s, too; line 0, the timer, is pin
-/// 2 of the IOAPIC, where the 8259s have their cascade. Source: the wiring of QEMU's pc machine (docs/interop and
-/// hw/i386/x86.c).
+/// Global system interrupts 0 to 23. The first sixteen are the ISA lines and drive the 8259s, too. Pin 2 of the IOAPIC,
+/// where the 8259s have their cascade, has the timer (line 0) and line 2. Source: the wiring of QEMU's pc machine
+/// (hw/i386/x86.c).
 class GsiRouter final : public vm::IrqSink {
  public:
   static constexpr unsigned kLines = IoApic::kPins;
@@ -20,7 +20,9 @@ class GsiRouter final : public vm::IrqSink {
   void set_line(unsigned line, bool level) override {
     CHECK(line < kLines);
     if (line < 16 && line != kCascade) pic_.set_line(line, level);
-    ioapic_.set_line(line == 0 ? kCascade : line, level);
+    if (line != 0 && line != kCascade) return ioapic_.set_line(line, level);
+    (line == 0 ? timer_ : line2_) = level;
+    ioapic_.set_line(kCascade, timer_ || line2_);
   }
 
  private:
@@ -28,6 +30,7 @@ class GsiRouter final : public vm::IrqSink {
 
   Pic& pic_;
   IoApic& ioapic_;
+  bool timer_ = false, line2_ = false;
 };
 
 }  // namespace dejavm::devices

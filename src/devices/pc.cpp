@@ -6,9 +6,12 @@
 
 #include "base/check.h"
 #include "base/fd.h"
+#include "devices/acpi_tables.h"
+#include "devices/boot_tables.h"
 #include "devices/pc_memory_map.h"
 #include "devices/virtio_blk.h"
 #include "devices/virtio_rng.h"
+#include "vm/cpu_model.h"
 
 namespace dejavm::devices {
 namespace {
@@ -20,7 +23,10 @@ constexpr uint64_t kMaxOptionRom = uint64_t{1} << 20;
 constexpr uint16_t kSerialBase = 0x3f8;
 constexpr unsigned kTimerIrq = 0, kKeyboardIrq = 1, kSerialIrq = 4, kRtcIrq = 8, kSciIrq = 9;
 constexpr unsigned kFirstFreeSlot = 2;
-constexpr uint8_t kPirqLines[] = {10, 10, 11, 11};  // where SeaBIOS routes the four PIRQs
+constexpr unsigned kInterruptLine = 0x3c, kInterruptPin = 0x3d;
+// What SeaBIOS chooses: the lines of the four PIRQs, the base of the power management ports.
+constexpr uint8_t kPirqLines[] = {10, 10, 11, 11};
+constexpr uint16_t kPmBase = 0x600;
 
 Status check_config(const PcConfig& config) {
   if (config.ram_size < kMinRam || config.ram_size > kMaxRam || config.ram_size % vm::kPageSize != 0) {
@@ -42,6 +48,15 @@ CmosConfig cmos_config(uint64_t ram_size) {
 FwCfgConfig fw_cfg_config(uint64_t ram_size) {
   RamSplit ram = split_ram(ram_size);
   return {.ram_below_4g = ram.below_4g, .ram_above_4g = ram.above_4g};
+}
+
+FwCfg::Files fw_cfg_files(uint64_t ram_size) {
+  FwCfg::Files files = pc_fw_cfg_files(fw_cfg_config(ram_size));
+  AcpiImage acpi = pc_acpi_tables({.ram = split_ram(ram_size)});
+  files[kAcpiTablesFile] = acpi.tables();
+  files[kAcpiRsdpFile] = acpi.rsdp();
+  files[kAcpiLoaderFile] = acpi.loader_script();
+  return files;
 }
 
 /// A port that a user chose and that is taken is the user's error.
@@ -91,6 +106,7 @@ Result<std::unique_ptr<Pc>> Pc::create(PcConfig config, const Clock& clock) {
   TRY(pc->attach_board(debugcon_ports));
   TRY(pc->add_devices(requests));
   TRY(pc->reset());
+  if (pc->bios_size_ == 0) TRY(pc->write_tables());
   return pc;
 }
 
@@ -98,10 +114,11 @@ Pc::Pc(PcConfig config, vm::GuestMemory memory, uint64_t bios_size, const Clock&
     : bios_size_(bios_size),
       memory_(std::move(memory)),
       timers_(clock),
-      pit_(timers_, {isa_irqs_, kTimerIrq}),
-      rtc_(timers_, {isa_irqs_, kRtcIrq}, config.rtc_start_unix_s, cmos_config(config.ram_size)),
+      hpet_(timers_, {isa_irqs_, kTimerIrq}, {isa_irqs_, kRtcIrq}, {irqs_.source(2), 2}),
+      pit_(timers_, hpet_.pit_line()),
+      rtc_(timers_, hpet_.rtc_line(), config.rtc_start_unix_s, cmos_config(config.ram_size)),
       i8042_({isa_irqs_, kKeyboardIrq}, power_sink()),
-      fw_cfg_(pc_fw_cfg_items(fw_cfg_config(config.ram_size)), pc_fw_cfg_files(fw_cfg_config(config.ram_size))),
+      fw_cfg_(pc_fw_cfg_items(fw_cfg_config(config.ram_size)), fw_cfg_files(config.ram_size)),
       serial_("serial0", {isa_irqs_, kSerialIrq}, std::move(config.serial_output)),
       debugcon_(std::move(config.debugcon_output)),
       host_bridge_(
@@ -117,6 +134,7 @@ Status Pc::attach_board(const std::vector<uint16_t>& debugcon_ports) {
   TRY(apic_.attach(bus_));
   TRY(ioapic_.attach(bus_));
   TRY(pic_.attach(bus_));
+  TRY(hpet_.attach(bus_));
   TRY(pit_.attach(bus_));
   TRY(rtc_.attach(bus_));
   TRY(i8042_.attach(bus_));
@@ -129,6 +147,9 @@ Status Pc::attach_board(const std::vector<uint16_t>& debugcon_ports) {
   TRY(pci_.add(isa_bridge_));
   TRY(pci_.add(pm_));
   for (uint16_t port : debugcon_ports) TRY(debugcon_.attach(bus_, port));
+  fw_cfg_.on_select(kAcpiTablesFile, [this] {
+    return pc_acpi_tables({.ram = split_ram(memory_.ram_size()), .pm_base = pm_.port_base()}).tables();
+  });
   return {};
 }
 
@@ -274,8 +295,9 @@ Status Pc::apply_memory_map() {
 
 std::vector<vm::Device*> Pc::all_devices() {
   // The interrupt controllers come first: lines that fall afterwards leave no trace in them.
-  std::vector<vm::Device*> devices = {&apic_,   &ioapic_, &pic_,      &pit_,         &rtc_,        &i8042_, &fw_cfg_,
-                                      &serial_, &post_,   &debugcon_, &host_bridge_, &isa_bridge_, &pm_,    &pci_host_};
+  std::vector<vm::Device*> devices = {&apic_,     &ioapic_,      &pic_,        &hpet_,   &pit_,
+                                      &rtc_,      &i8042_,       &fw_cfg_,     &serial_, &post_,
+                                      &debugcon_, &host_bridge_, &isa_bridge_, &pm_,     &pci_host_};
   for (auto& edu : edu_) devices.push_back(edu.get());
   for (auto& card : e1000_) devices.push_back(card.device.get());
   for (auto& virtio : virtio_) devices.push_back(virtio.get());
@@ -283,9 +305,10 @@ std::vector<vm::Device*> Pc::all_devices() {
   return devices;
 }
 
-/// What firmware does and drivers rely on: PIRQs go to level-triggered lines, and each function knows its line.
-void Pc::route_interrupts() {
-  constexpr unsigned kPirqRoute = 0x60, kInterruptLine = 0x3c, kInterruptPin = 0x3d;
+/// What firmware does and drivers rely on: PIRQs go to level-triggered lines, each function knows its line, and the power
+/// management function answers.
+void Pc::set_up_as_firmware() {
+  constexpr unsigned kPirqRoute = 0x60, kPmBaseField = 0x40, kPmEnable = 0x80;
   uint16_t level_triggered = 0;
   for (unsigned pirq = 0; pirq < std::size(kPirqLines); ++pirq) {
     isa_bridge_.config_write(kPirqRoute + pirq, 1, kPirqLines[pirq]);
@@ -293,16 +316,35 @@ void Pc::route_interrupts() {
   }
   pic_.write(0, 0x4d0, 1, level_triggered & 0xff);
   pic_.write(0, 0x4d1, 1, level_triggered >> 8);
+  pci_.config_write(pm_.function(), kPmBaseField, 4, kPmBase | 1);
+  pci_.config_write(pm_.function(), kPmEnable, 1, 1);
+  pci_.config_write(pm_.function(), kInterruptLine, 1, kSciIrq);
   for (unsigned function = devfn(kFirstFreeSlot, 0); function < 256; ++function) {
     uint32_t pin = pci_.at(function) != nullptr ? pci_.config_read(function, kInterruptPin, 1) : 0;
     if (pin != 0) pci_.config_write(function, kInterruptLine, 1, kPirqLines[((function >> 3) - 1 + pin - 1) & 3]);
   }
 }
 
+Status Pc::write_tables() {
+  MpConfig mp;
+  for (const vm::CpuidLeaf& leaf : vm::dejavm64_v1().cpuid) {
+    if (leaf.function != 1) continue;
+    mp.cpu_signature = leaf.eax;
+    mp.cpu_features = leaf.edx;
+  }
+  for (unsigned function = 0; function < 256; ++function) {
+    uint32_t pin = pci_.at(function) != nullptr ? pci_.config_read(function, kInterruptPin, 1) : 0;
+    if (pin == 0) continue;
+    MpPciInterrupt interrupt{function >> 3, pin - 1, pci_.config_read(function, kInterruptLine, 1)};
+    if (std::find(mp.pci.begin(), mp.pci.end(), interrupt) == mp.pci.end()) mp.pci.push_back(interrupt);
+  }
+  return write_boot_tables(memory_, {.ram = split_ram(memory_.ram_size()), .pm_base = pm_.port_base()}, mp);
+}
+
 Status Pc::reset() {
   for (vm::Device* device : all_devices()) device->reset();
   power_event_.reset();
-  if (bios_size_ == 0) route_interrupts();
+  if (bios_size_ == 0) set_up_as_firmware();
   return apply_memory_map();
 }
 

@@ -15,6 +15,7 @@
 #include "devices/edu.h"
 #include "devices/fw_cfg.h"
 #include "devices/gsi_router.h"
+#include "devices/hpet.h"
 #include "devices/i440fx.h"
 #include "devices/i8042.h"
 #include "devices/ioapic.h"
@@ -92,7 +93,8 @@ class Pc final : public vm::Machine {
   PowerSink power_sink();
   Status load_option_roms(const std::vector<Bytes>& images);
   void add_option_roms(std::vector<vm::MemoryRange>& map) const;
-  void route_interrupts();
+  void set_up_as_firmware();
+  Status write_tables();
   void memory_map_written();
   Status apply_memory_map();
   std::vector<vm::Device*> all_devices();
@@ -122,6 +124,7 @@ class Pc final : public vm::Machine {
   GsiRouter gsis_{pic_, ioapic_};
   IrqJoin irqs_{gsis_};
   vm::IrqSink& isa_irqs_ = irqs_.source(0);
+  Hpet hpet_;
   Pit pit_;
   Rtc rtc_;
   I8042 i8042_;

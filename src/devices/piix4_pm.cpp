@@ -46,11 +46,11 @@ void Piix4Pm::device_reset() {
   update();
 }
 
+uint16_t Piix4Pm::port_base() const { return static_cast<uint16_t>(config(kPmBase + 1) << 8 | (config(kPmBase) & 0xc0)); }
+
 std::optional<uint32_t> Piix4Pm::window_base(unsigned number) const {
-  if (number != kPmWindow || (config(kPmEnable) & 1) == 0) return std::nullopt;
-  uint32_t base = static_cast<uint32_t>(config(kPmBase + 1)) << 8 | (config(kPmBase) & 0xc0u);
-  if (base == 0) return std::nullopt;
-  return base;
+  if (number != kPmWindow || (config(kPmEnable) & 1) == 0 || port_base() == 0) return std::nullopt;
+  return port_base();
 }
 
 uint16_t Piix4Pm::status() {

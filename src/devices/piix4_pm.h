@@ -21,6 +21,9 @@ class Piix4Pm final : public PciDevice {
   Piix4Pm(vm::Bus& bus, vm::TimerQueue& timers, vm::IrqLine sci, PowerSink power);
   ~Piix4Pm() override;
 
+  /// Where the ports stand as configuration says, also while they are disabled.
+  uint16_t port_base() const;
+
   /// Maps the ports that stand at fixed addresses.
   Status attach(vm::Bus& bus);
 

@@ -74,6 +74,17 @@ void perform_card(Pc& pc, const uint8_t* action) {
   }
 }
 
+/// The HPET's registers, with values near its counter and near the ends of their range.
+void perform_hpet(Pc& pc, const uint8_t* action) {
+  static constexpr uint16_t kRegisters[] = {0x010, 0x020, 0x0f0, 0x100, 0x108, 0x120, 0x128, 0x140, 0x148};
+  uint64_t address = Hpet::kBase + kRegisters[load_le<uint16_t>(action + 2) % std::size(kRegisters)];
+  uint64_t value = load_le<uint32_t>(action + 4);
+  if ((action[1] & 1) != 0) value = ~value;
+  if ((action[1] & 2) != 0) value += pc.bus().access({vm::Space::mmio, vm::Direction::read, 8, Hpet::kBase + 0xf0, 0});
+  uint8_t size = (action[1] & 4) != 0 ? 8 : 4;
+  pc.bus().access({vm::Space::mmio, vm::Direction::write, size, address, low_bytes(value, size)});
+}
+
 void perform(Pc& pc, ManualClock& clock, const uint8_t* action) {
   static constexpr uint8_t kSizes[] = {1, 2, 4, 8, 3, 5, 6, 7};
   auto choice = load_le<uint16_t>(action + 2);
@@ -105,6 +116,10 @@ void perform(Pc& pc, ManualClock& clock, const uint8_t* action) {
       pc.bus().access({vm::Space::pio, vm::Direction::write, 2, 0xcfc, 6});
       break;
     case 4:
+      if (space == vm::Space::pio) {
+        perform_hpet(pc, action);
+        break;
+      }
       pc.bus().access({vm::Space::mmio, vm::Direction::write, 8, kBar + (choice & 0xffu), value});
       break;
     case 5: {

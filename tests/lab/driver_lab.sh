@@ -19,12 +19,13 @@
 #     hwclock    the time of the RTC
 #     dmesg      the lines of the kernel's log that name the drivers
 #     interrupts /proc/interrupts
-#   end=E        how the run ends: reboot (default; for -no-reboot) or poweroff (needs ACPI, hence firmware's or QEMU's tables)
+#   end=E        how the run ends: reboot (default; for -no-reboot) or poweroff (needs ACPI)
 # Every job prints `job NAME: begin` and `job NAME: done`; the last line is `lab-init: done`.
 #
-# A guest for -accel soft:
-#   -kernel boot/vmlinuz-* -initrd initrd.gz -append "console=ttyS0 acpi=off noapic nolapic nokaslr mitigations=off panic=-1
-#   reboot=k no_timer_check rdinit=/init job=blk,dd"
+# A guest:
+#   -kernel boot/vmlinuz-* -initrd initrd.gz -append "console=ttyS0 panic=-1 rdinit=/init job=blk,dd end=poweroff"
+# The same without ACPI and APICs:
+#   -append "console=ttyS0 acpi=off noapic nolapic nokaslr mitigations=off panic=-1 reboot=k no_timer_check rdinit=/init job=blk,dd"
 # Exit status: 0 done; 77 apt cannot reach a mirror (CTest reports a skipped test); 1 anything else.
 set -euo pipefail
 export LC_ALL=C

@@ -36,6 +36,8 @@ struct BootRequest {
   std::vector<RawImage> images;
   /// All of the guest's memory below 1 TiB, sorted.
   std::vector<MemoryArea> memory;
+  /// The root pointer of the ACPI tables that the board has put into RAM; 0: there are none.
+  uint64_t acpi_rsdp = 0;
 };
 
 /// Bytes for a guest physical address; borrowed from the plan or from its request.

@@ -49,7 +49,7 @@ Result<uint64_t> put_start_info(BootPlan& plan, BootMemory& memory, const BootRe
   store_le<uint32_t>(&info[12], modules != 0 ? 1 : 0);  // nr_modules
   store_le(&info[16], modules);
   store_le(&info[24], command_line);
-  store_le<uint64_t>(&info[32], 0);  // no ACPI tables
+  store_le(&info[32], request.acpi_rsdp);
   store_le(&info[40], map);
   store_le(&info[48], static_cast<uint32_t>(memory.areas().size()));
   return put_low(plan, memory, std::move(info), "hvm_start_info");

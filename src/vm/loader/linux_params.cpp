@@ -8,7 +8,7 @@ namespace dejavm::loader {
 namespace {
 
 constexpr uint64_t kZeroPageSize = 4096;
-constexpr uint64_t kE820Count = 0x1e8, kE820Table = 0x2d0, kE820Entry = 20, kE820Most = 128;
+constexpr uint64_t kAcpiRsdp = 0x70, kE820Count = 0x1e8, kE820Table = 0x2d0, kE820Entry = 20, kE820Most = 128;
 constexpr uint64_t kTypeOfLoader = 0x210, kLoadFlags = 0x211, kRamdiskImage = 0x218, kRamdiskSize = 0x21c,
                    kCommandLinePointer = 0x228;
 constexpr uint8_t kUnknownLoader = 0xff;
@@ -43,6 +43,7 @@ Result<uint64_t> put_linux_params(BootPlan& plan, BootMemory& memory, const Boot
   }
   TRY_ASSIGN(uint64_t command_line, put_command_line(plan, memory, request.command_line));
   store_le(&page[kCommandLinePointer], static_cast<uint32_t>(command_line));
+  store_le(&page[kAcpiRsdp], request.acpi_rsdp);
   page[kE820Count] = static_cast<uint8_t>(memory.areas().size());
   uint8_t* entry = &page[kE820Table];
   for (const MemoryArea& area : memory.areas()) {

@@ -23,19 +23,16 @@ Words DriverLabTest::driver_options(const std::string& jobs, Userland userland, 
       "console=ttyS0 acpi=off noapic nolapic nokaslr mitigations=off panic=-1 reboot=k no_timer_check rdinit=/init job=" +
       jobs;
   if (!more.empty()) command_line += " " + more;
-  return {"-accel",
-          "soft",
-          "-m",
-          "256M",
-          "-no-reboot",
-          "-rtc",
-          "base=2026-01-01",
-          "-kernel",
-          kernel_,
-          "-initrd",
-          userland == Userland::busybox ? initrd_ : dynamic_initrd_,
-          "-append",
-          command_line};
+  return options(command_line, userland == Userland::busybox ? initrd_ : dynamic_initrd_);
+}
+
+Words DriverLabTest::plain_options(const std::string& jobs, const std::string& more) const {
+  return options("console=ttyS0 panic=-1 rdinit=/init job=" + jobs + " " + more, initrd_);
+}
+
+Words DriverLabTest::options(const std::string& command_line, const std::string& initrd) const {
+  return {"-accel",  "soft",  "-m",      "256M", "-no-reboot", "-rtc",      "base=2026-01-01",
+          "-kernel", kernel_, "-initrd", initrd, "-append",    command_line};
 }
 
 }  // namespace dejavm::integration

@@ -18,8 +18,12 @@ class DriverLabTest : public GuestTest {
   /// Options of `dejavm run` and `record` for a guest that does the jobs ("blk,dd") and ends. `more`: words for the kernel's
   /// command line.
   Words driver_options(const std::string& jobs, Userland userland = Userland::busybox, const std::string& more = {}) const;
+  /// The same without a word that keeps the kernel from parts of the machine; /init ends by ACPI's power-off.
+  Words plain_options(const std::string& jobs, const std::string& more = "end=poweroff") const;
 
  private:
+  Words options(const std::string& command_line, const std::string& initrd) const;
+
   std::string kernel_, initrd_, dynamic_initrd_;
 };
 

@@ -33,6 +33,16 @@ TEST_F(FwCfgTest, ItemsEndInZeros) {
   EXPECT_EQ(item(0x1234, 2), (Bytes{0, 0}));
 }
 
+TEST_F(FwCfgTest, FileIsMadeWhenItIsSelected) {
+  constexpr unsigned kFirstFile = 0x20;  // "etc/boot-fail-wait"
+  uint8_t made = 0;
+  fw_cfg.on_select("etc/boot-fail-wait", [&made] { return Bytes(4, ++made); });
+
+  EXPECT_EQ(item(kFirstFile, 5), (Bytes{1, 1, 1, 1, 0}));
+  EXPECT_EQ(item(kFirstFile, 4), (Bytes{2, 2, 2, 2}));
+  EXPECT_EQ(made, 2);
+}
+
 TEST_F(FwCfgTest, SelectingStartsAnew) {
   item(0, 2);
   EXPECT_EQ(item(0, 1), (Bytes{'Q'}));

@@ -5,6 +5,8 @@
 
 #include <fstream>
 
+#include "acpi_fixture.h"
+#include "devices/boot_tables.h"
 #include "fakes.h"
 
 namespace dejavm::devices {
@@ -261,6 +263,79 @@ TEST_F(PcTest, PortConflictNamesBothDevices) {
   PcConfig config = small_pc();
   config.devices = {{"isa-debug-exit", {{"iobase", "0x3f8"}}}};
   EXPECT_THAT(error_of(std::move(config)), testing::AllOf(HasSubstr("isa-debug-exit"), HasSubstr("serial0")));
+}
+
+/// The file of fw_cfg's directory with this name, or nothing.
+Bytes fw_cfg_file(vm::Bus& bus, const std::string& wanted) {
+  auto out = [&bus](uint64_t value) { bus.access({vm::Space::pio, vm::Direction::write, 2, 0x510, value}); };
+  auto take = [&bus](size_t size) {
+    Bytes bytes(size);
+    for (uint8_t& byte : bytes) byte = static_cast<uint8_t>(bus.access({vm::Space::pio, vm::Direction::read, 1, 0x511, 0}));
+    return bytes;
+  };
+  out(0x19);
+  for (unsigned left = take(4)[3]; left > 0; --left) {
+    Bytes entry = take(64);
+    if (reinterpret_cast<const char*>(&entry[8]) != wanted) continue;
+    out(static_cast<uint64_t>(entry[4] << 8 | entry[5]));
+    return take(static_cast<size_t>(entry[2] << 8 | entry[3]));
+  }
+  return {};
+}
+
+TEST_F(PcTest, FirmwareGetsTablesForThePortsThatItChose) {
+  make(small_pc());
+  set_config(devfn(1, 3), 0x40, 0xb001, 4);
+
+  AcpiImage expected = pc_acpi_tables({.ram = split_ram(2 * kMib), .pm_base = 0xb000});
+  EXPECT_EQ(fw_cfg_file(pc->bus(), "etc/acpi/tables"), expected.tables());
+  EXPECT_EQ(fw_cfg_file(pc->bus(), "etc/acpi/rsdp"), expected.rsdp());
+  EXPECT_EQ(fw_cfg_file(pc->bus(), "etc/table-loader"), expected.loader_script());
+}
+
+TEST_F(PcTest, WithoutFirmwareTheTablesAreThere) {
+  PcConfig bare = small_pc();
+  bare.bios.clear();
+  bare.devices = {{"edu", {}}};
+  make(std::move(bare));
+
+  Bytes segment(64 * 1024);
+  ASSERT_TRUE(pc->memory().read({0xf0000}, segment).has_value());
+  // Behind the root pointer and an MP table with two entries for PCI.
+  constexpr size_t kTables = 0x100;
+  AcpiImage::Placed placed{Bytes(segment.begin() + kTables, segment.end()), Bytes(segment.begin(), segment.begin() + 20)};
+  FoundTables tables(placed, 0xf0000 + kTables);
+  EXPECT_EQ(tables.all().size(), 7u);
+  EXPECT_EQ(load_le<uint32_t>(&tables["FACP"][56]), 0x600u);
+  EXPECT_EQ(in(0x608, 4), 0u) << "the PM timer answers there";
+  EXPECT_EQ(std::string(&segment[0x20], &segment[0x24]), "_MP_");
+  // edu's pin in slot 2 and the power management function's.
+  ByteSpan entries = ByteSpan(segment).subspan(0x30 + 44 + 20 + 3 * 8);
+  EXPECT_THAT(entries.first(16), testing::ElementsAre(3, 0, 1, 0, 0, 4, 0, 9, 3, 0, 1, 0, 0, 8, 0, 10));
+  EXPECT_EQ(config(devfn(1, 3), 0x3c) & 0xff, 9u);
+}
+
+TEST_F(PcTest, HpetReplacesThePitInLegacyMode) {
+  make(small_pc());
+  auto store = [this](uint64_t offset, uint64_t value) {
+    pc->bus().access({vm::Space::mmio, vm::Direction::write, 8, 0xfed00000 + offset, value});
+  };
+  auto pending_after = [this](uint64_t ns) {
+    clock.advance(ns);
+    pc->timers().run_due(pc->timers().now_ns());
+    return pc->interrupt_pending();
+  };
+  for (auto [port, value] : {std::pair{0x20, 0x11}, {0x21, 8}, {0x21, 4}, {0x21, 1}, {0x21, 0xfe}}) out(port, value);
+  ASSERT_TRUE(pending_after(60'000'000)) << "the PIT interrupts";
+  EXPECT_EQ(pc->acknowledge_interrupt(), 8);
+  out(0x20, 0x20);
+  store(0x10, 3);
+  EXPECT_FALSE(pending_after(60'000'000));
+
+  store(0x100, 4);
+  store(0x108, 7'000'000);
+  EXPECT_FALSE(pending_after(9'999'990));
+  EXPECT_TRUE(pending_after(10));
 }
 
 }  // namespace

@@ -53,6 +53,7 @@ TEST(BzImage, PageTablesAndGdtAreWhatTheStateSays) {
 TEST(BzImage, ZeroPageHoldsHeaderCommandLineDiskAndMemoryMap) {
   BootRequest request = request_for(make_bzimage({}), "quiet panic=-1");
   request.initrd.push_back({"initrd.gz", Bytes(10000, 0x77)});
+  request.acpi_rsdp = 0xf0000;
 
   auto plan = plan_boot(request);
 
@@ -68,6 +69,7 @@ TEST(BzImage, ZeroPageHoldsHeaderCommandLineDiskAndMemoryMap) {
   EXPECT_EQ(disk, (64u << 20) - 3 * 4096);
   EXPECT_EQ(field_at(*plan, page + 0x21c, 4), 10000u);
   EXPECT_EQ(bytes_at(*plan, disk).data(), request.initrd[0].bytes.data());
+  EXPECT_EQ(field_at(*plan, page + 0x70, 8), 0xf0000u) << "the ACPI root pointer";
   EXPECT_EQ(field_at(*plan, page + 0x1e8, 1), 4u);
   EXPECT_EQ(field_at(*plan, page + 0x2d0 + 8, 8), 0x9fc00u);
   EXPECT_EQ(field_at(*plan, page + 0x2d0 + 20 + 16, 4), 2u);

@@ -55,6 +55,7 @@ TEST(Elf, PvhNoteGivesEntryAndStartInfo) {
     BootRequest request = request_for(
         make_elf(size == 8, 0x100000, {{}, {.type = PT_NOTE, .bytes = note, .memsz = note.size(), .align = 4}}), "pvh");
     request.initrd.push_back({"disk", Bytes(5000)});
+    request.acpi_rsdp = 0xf0000;
 
     auto plan = plan_boot(request);
 
@@ -66,7 +67,7 @@ TEST(Elf, PvhNoteGivesEntryAndStartInfo) {
     EXPECT_EQ(field_at(*plan, info, 4), 0x336ec578u);
     EXPECT_EQ(field_at(*plan, info + 4, 4), 1u);
     EXPECT_EQ(text_at(*plan, field_at(*plan, info + 24, 8)), "pvh");
-    EXPECT_EQ(field_at(*plan, info + 32, 8), 0u) << "no ACPI tables";
+    EXPECT_EQ(field_at(*plan, info + 32, 8), 0xf0000u) << "the ACPI root pointer";
     ASSERT_EQ(field_at(*plan, info + 12, 4), 1u);
     uint64_t module = field_at(*plan, info + 16, 8);
     EXPECT_EQ(bytes_at(*plan, field_at(*plan, module, 8)).data(), request.initrd[0].bytes.data());
