@@ -98,6 +98,22 @@ TEST_F(SoftAcpiTest, WithoutAcpiTheMpTableIsUsed) {
                     HasSubstr("IO-APIC   4-edge      ttyS0"), HasSubstr("lab-init: done"), is_content()));
 }
 
+/// The e1000's pin comes by way of _PRT, the links and the I/O APIC.
+TEST_F(SoftAcpiTest, PciInterruptsAreRoutedByTheTables) {
+  const Words card = {"-netdev", "user,id=lan", "-device", "e1000,netdev=lan"};
+
+  Finished recording =
+      run(dejavm({"record", "-o", path("routed.dvt")}) + plain_options("net,interrupts", "end=poweroff pings=20") + card, {},
+          kLabLimit);
+
+  ASSERT_EQ(recording.status, kDone) << recording.err;
+  EXPECT_THAT(recording.out, AllOf(testing::ContainsRegex("ACPI: \\\\_SB_\\.LNK[A-D]: Enabled at IRQ 1[01]"),
+                                   HasSubstr("20 packets transmitted, 20 packets received, 0% packet loss"),
+                                   testing::ContainsRegex("1[01]: +[0-9]+ +IO-APIC +1[01]-fasteoi +eth0"), is_content()));
+  EXPECT_THAT(recording.err, HasSubstr(kPoweredOff));
+  expect_faithful_replay(path("routed.dvt"), recording);
+}
+
 TEST_F(SoftAcpiTest, SaysWhatItSaysOnQemu) {
   if (!have_program("qemu-system-x86_64")) GTEST_SKIP() << "qemu-system-x86_64 is absent";
   const Words options = plain_options("hwclock");
