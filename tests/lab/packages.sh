@@ -1,20 +1,17 @@
 # For the lab's scripts, to be sourced: fetches Debian packages with apt, installing nothing, and packs RAM disks of them. The caller
-# sets `work`, a directory of its own to work in.
+# sets `work`, a directory of its own to work in, and may put options of apt into apt_options.
+apt_options=()
 
-# download_with "APT OPTIONS" PACKAGE...: their .deb files into $work. apt's sandbox user cannot write there, so apt warns; that is no
-# error. Nor is an update that fails: sources that are not Debian's may not have the architecture. Ends the script with 77 (CTest
-# reports a skipped test) where apt reaches no mirror.
-download_with() {
-  local options
-  read -ra options <<< "$1"
-  shift
-  (cd "$work" && apt-get "${options[@]}" download "$@" > "$work/apt.log" 2>&1) && return
-  { apt-get "${options[@]}" update || sudo -n apt-get "${options[@]}" update || true; } > "$work/update.log" 2>&1
-  (cd "$work" && apt-get "${options[@]}" download "$@" > "$work/apt.log" 2>&1) && return
+# download PACKAGE...: their .deb files into $work. apt's sandbox user cannot write there, so apt warns; that is no error. Nor is an
+# update that fails: sources that are not Debian's may not have the architecture. Ends the script with 77 (CTest reports a skipped
+# test) where apt reaches no mirror.
+download() {
+  (cd "$work" && apt-get "${apt_options[@]}" download "$@" > "$work/apt.log" 2>&1) && return
+  { apt-get "${apt_options[@]}" update || sudo -n apt-get "${apt_options[@]}" update || true; } > "$work/update.log" 2>&1
+  (cd "$work" && apt-get "${apt_options[@]}" download "$@" > "$work/apt.log" 2>&1) && return
   echo "skipped: apt cannot fetch $* (offline?): $(grep -m1 '^E:' "$work/apt.log" || tail -n 1 "$work/apt.log")" >&2
   exit 77
 }
-download() { download_with "" "$@"; }
 
 # unpack PACKAGE DIRECTORY
 unpack() { dpkg -x "$work/$1"_*.deb "$2"; }
