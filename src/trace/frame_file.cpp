@@ -21,7 +21,13 @@ Result<std::unique_ptr<FrameFile>> FrameFile::create(const std::string& path) {
   std::unique_ptr<FrameFile> file(new FrameFile(path, std::move(fd)));
   TRY(file->reserve(vm::kPageSize));
   TRY(pwrite_all(file->fd(), file_header(), 0, path));
-  TRY_ASSIGN(file->header_, Mapping::file(file->fd(), 0, vm::kPageSize, true, path));
+  auto header = Mapping::file(file->fd(), 0, vm::kPageSize, true, path);
+  if (!header) {
+    return fail(
+        header.error().what,
+        "The file system there (9p, some network ones) cannot share a mapping: record to a local disk, then move the file.");
+  }
+  file->header_ = std::move(*header);
   return file;
 }
 
