@@ -85,6 +85,21 @@ void perform_hpet(Pc& pc, const uint8_t* action) {
   pc.bus().access({vm::Space::mmio, vm::Direction::write, size, address, low_bytes(value, size)});
 }
 
+/// A register of the local APIC, or an entry of the IOAPIC.
+void perform_apics(Pc& pc, const uint8_t* action) {
+  auto choice = load_le<uint16_t>(action + 2);
+  auto store = [&pc](uint64_t address, uint64_t value) {
+    pc.bus().access({vm::Space::mmio, vm::Direction::write, 4, address, value});
+  };
+  uint64_t value = load_le<uint32_t>(action + 4);
+  if ((action[1] & 1) != 0) {
+    store(IoApic::kBase, choice % 0x48);
+    store(IoApic::kBase + 0x10, value);
+  } else {
+    store(LocalApic::kBase + (choice & 0x3fu) * 16, value);
+  }
+}
+
 void perform(Pc& pc, ManualClock& clock, const uint8_t* action) {
   static constexpr uint8_t kSizes[] = {1, 2, 4, 8, 3, 5, 6, 7};
   auto choice = load_le<uint16_t>(action + 2);
@@ -132,6 +147,7 @@ void perform(Pc& pc, ManualClock& clock, const uint8_t* action) {
       pc.serial_input().receive({action + 2, size_t{6}});
       break;
     default:
+      if (space == vm::Space::mmio) perform_apics(pc, action);
       if (pc.interrupt_pending()) pc.acknowledge_interrupt();
       if (pc.take_power_event()) CHECK(pc.reset().has_value());
       break;

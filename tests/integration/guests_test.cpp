@@ -57,6 +57,17 @@ TEST_F(GuestsTest, PlainReadsAreNotJoined) {
   EXPECT_EQ(joined(events_of(trace, {"--kind", "access"})), 0u);
 }
 
+TEST_F(GuestsTest, InterruptsOfTheApicsReplay) {
+  Finished recording = record("apic", {"--random-kicks", "5"});
+
+  EXPECT_EQ(recording.status, kDone) << recording.err;
+  // As on QEMU: tests/guests/check-in-qemu.sh.
+  EXPECT_THAT(recording.out, HasSubstr("apic: priorities 0x55 0x45 0x35"));
+  EXPECT_THAT(recording.out, HasSubstr("apic: edu 4 by its pin, 3 by message"));
+  EXPECT_THAT(recording.out, HasSubstr("apic: done"));
+  expect_faithful_replay(trace_of("apic"), recording);
+}
+
 TEST_F(GuestsTest, TenResetsOfEveryKindReplay) {
   // The last -no-reboot would win, so the options are written out.
   Finished recording = run(dejavm({"record", "-o", path("reboot.dvt"), "-bios", guest_image("reboot"), "-m", "16M",

@@ -13,6 +13,7 @@
 # Exit status: 0 done; 77 apt cannot reach a mirror (CTest reports a skipped test); 1 anything else.
 set -euo pipefail
 export LC_ALL=C
+. "$(dirname "$0")/packages.sh"
 
 architecture=${2:-amd64}
 case $#-$architecture in
@@ -29,35 +30,19 @@ print_paths() { ls "$lab"/boot/vmlinuz-*; echo "$lab/initrd.gz"; }
 work=$(mktemp -d "$lab/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# apt's options for packages of the guest, when they are of another architecture than the host's.
-foreign=()
+download busybox-static  # the host's, which packs the RAM disk
+unpack busybox-static "$work/host"
+rm "$work"/busybox-static_*.deb
 if [ "$architecture" != amd64 ]; then
   mkdir -p "$work/apt/lists/partial" "$work/apt/archives/partial"
-  foreign=(-o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture" -o "Dir::State::lists=$work/apt/lists"
+  apt_options=(-o "APT::Architecture=$architecture" -o "APT::Architectures=$architecture" -o "Dir::State::lists=$work/apt/lists"
     -o "Dir::Cache=$work/apt" -o Dir::State::status=/dev/null)
 fi
-
-# download PACKAGE [APT OPTIONS...]: its .deb into $work. apt's sandbox user cannot write there, so apt warns; that is no error.
-# Nor is an update that fails: sources that are not Debian's may not have the architecture.
-download() {
-  local package=$1
-  shift
-  (cd "$work" && apt-get "$@" download "$package" > "$work/apt.log" 2>&1) && return
-  { apt-get "$@" update || sudo -n apt-get "$@" update || true; } > "$work/update.log" 2>&1
-  (cd "$work" && apt-get "$@" download "$package" > "$work/apt.log" 2>&1) && return
-  echo "skipped: apt cannot fetch $package (offline?): $(grep -m1 '^E:' "$work/apt.log" || tail -n 1 "$work/apt.log")" >&2
-  exit 77
-}
-
-download busybox-static  # the host's, which packs the RAM disk
-dpkg -x "$work"/busybox-static_*.deb "$work/host"
-rm "$work"/busybox-static_*.deb
-download busybox-static "${foreign[@]}"
-download "$kernels" "${foreign[@]}"  # it depends on the kernel of today
-kernel=$(dpkg-deb -f "$work/${kernels}"_*.deb Depends | grep -o 'linux-image-[0-9][^ ,]*' | head -n 1)
-download "$kernel" "${foreign[@]}"
-dpkg -x "$work/${kernel}"_*.deb "$work/kernel"
-dpkg -x "$work"/busybox-static_*.deb "$work/guest"
+download busybox-static "$kernels"  # it depends on the kernel of today
+kernel=$(kernel_of "$kernels")
+download "$kernel"
+unpack "$kernel" "$work/kernel"
+unpack busybox-static "$work/guest"
 
 root=$work/root
 mkdir -p "$root/bin" "$root/proc" "$root/dev" "$root/etc"
@@ -73,10 +58,7 @@ echo "lab-init: done"
 /bin/busybox reboot -f
 INIT
 chmod 755 "$root/init"
-# Names sorted, times and inodes fixed: the same packages give the same bytes.
-find "$root" -exec touch -h -d @0 {} +
-(cd "$root" && find . | LC_ALL=C sort |
-  "$work/host/bin/busybox" cpio -o -H newc -R 0:0 --ignore-devno --renumber-inodes 2> "$work/cpio.log") | gzip -9n > "$lab/initrd.gz"
+pack "$root" "$work/host/bin/busybox" "$lab/initrd.gz"
 
 mkdir -p "$lab/boot"
 cp "$work"/kernel/boot/vmlinuz-* "$lab/boot/"

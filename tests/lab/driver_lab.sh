@@ -29,6 +29,7 @@
 # Exit status: 0 done; 77 apt cannot reach a mirror (CTest reports a skipped test); 1 anything else.
 set -euo pipefail
 export LC_ALL=C
+. "$(dirname "$0")/packages.sh"
 
 [ $# -eq 1 ] || { echo "usage: driver_lab.sh DIRECTORY" >&2; exit 1; }
 mkdir -p "$1"
@@ -40,47 +41,19 @@ print_paths() { ls "$lab"/boot/vmlinuz-*; echo "$lab/initrd.gz"; echo "$lab/init
 work=$(mktemp -d "$lab/work.XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-# download PACKAGE...: their .deb files into $work. apt's sandbox user cannot write there, so apt warns; that is no error.
-download() {
-  (cd "$work" && apt-get download "$@" > "$work/apt.log" 2>&1) && return
-  { apt-get update || sudo -n apt-get update || true; } > "$work/update.log" 2>&1
-  (cd "$work" && apt-get download "$@" > "$work/apt.log" 2>&1) && return
-  echo "skipped: apt cannot fetch $* (offline?): $(grep -m1 '^E:' "$work/apt.log" || tail -n 1 "$work/apt.log")" >&2
-  exit 77
-}
-
-# unpack PACKAGE DIRECTORY
-unpack() { dpkg -x "$work/$1"_*.deb "$2"; }
-
 userland=(coreutils dash libc6 libacl1 libattr1 libgmp10 libselinux1 libpcre2-8-0 libssl3)
 download linux-image-amd64 busybox-static kmod "${userland[@]}"
-kernel=$(dpkg-deb -f "$work"/linux-image-amd64_*.deb Depends | grep -o 'linux-image-[0-9][^ ,]*' | head -n 1)
+kernel=$(kernel_of linux-image-amd64)
 download "$kernel"
 version=${kernel#linux-image-}
 unpack "$kernel" "$work/kernel"
 unpack busybox-static "$work/guest"
-unpack kmod "$work/host"  # depmod is kmod under another name
+unpack kmod "$work/host"
 busybox=$work/guest/bin/busybox
-ln -s kmod "$work/host/bin/depmod"
 
-# The modules in the order in which they can be inserted: what a module needs comes before it.
-"$work/host/bin/depmod" -b "$work/kernel" "$version"
-modules=$work/kernel/lib/modules/$version
 root=$work/root
 mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/lib/drivers" "$root/etc"
-for name in virtio_pci virtio_blk virtio-rng e1000 af_packet; do
-  # A line of modules.dep: MODULE: what it needs, the last first. What is built into the kernel has none.
-  line=$(grep -E "(^|/)$name\.ko:" "$modules/modules.dep" || true)
-  module=${line%%:*}
-  needs=$(echo "${line#*:}" | tr ' ' '\n' | tac | tr '\n' ' ')
-  for file in $needs $module; do
-    base=$(basename "$file")
-    [ -f "$root/lib/drivers/$base" ] && continue
-    cp "$modules/$file" "$root/lib/drivers/$base"
-    echo "$base" >> "$root/lib/drivers/order"
-  done
-done
-
+copy_modules "$work/kernel" "$version" "$root/lib/drivers" virtio_pci virtio_blk virtio-rng e1000 af_packet
 cp "$busybox" "$root/bin/busybox"
 cat > "$root/etc/dhcp" << 'DHCP'
 #!/bin/busybox sh
@@ -161,13 +134,7 @@ esac
 INIT
 chmod 755 "$root/init" "$root/etc/dhcp"
 
-# pack FILE: the RAM disk of $root. Names sorted, times and inodes fixed: the same packages give the same bytes.
-pack() {
-  find "$root" -exec touch -h -d @0 {} +
-  (cd "$root" && find . | LC_ALL=C sort |
-    "$busybox" cpio -o -H newc -R 0:0 --ignore-devno --renumber-inodes 2> "$work/cpio.log") | gzip -9n > "$1"
-}
-pack "$lab/initrd.gz"
+pack "$root" "$busybox" "$lab/initrd.gz"
 
 # The dynamic userland: programs and the libraries that they name, where Debian has them with merged /usr.
 mkdir -p "$work/debian" "$root/usr/bin" "$root/usr/lib" "$root/lib64" "$root/lib/x86_64-linux-gnu"
@@ -180,7 +147,7 @@ find "$work/debian/lib" "$work/debian/usr/lib" -name '*.so*' \( -type f -o -type
   -o -name 'libselinux*' -o -name 'libpcre2-8*' -o -name 'libcrypto*' \) -path '*x86_64-linux-gnu/*' \
   -exec cp -P {} "$root/lib/x86_64-linux-gnu/" \;
 ln -sf /lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 "$root/lib64/ld-linux-x86-64.so.2"
-pack "$lab/initrd-dynamic.gz"
+pack "$root" "$busybox" "$lab/initrd-dynamic.gz"
 
 mkdir -p "$lab/boot"
 cp "$work"/kernel/boot/vmlinuz-* "$lab/boot/"

@@ -46,7 +46,10 @@ tl::unexpected<Error> cannot_open(const std::string& path, int error) {
 }  // namespace
 
 Result<int> kvm_ioctl(int fd, unsigned long request, std::string_view name, const void* argument) {
-  int result = ::ioctl(fd, request, argument);
+  int result;
+  do {  // a signal, SIGSTOP among them, makes KVM_CREATE_VM give up
+    result = ::ioctl(fd, request, argument);
+  } while (result < 0 && errno == EINTR);
   if (result < 0) return fail_errno(name);
   return result;
 }

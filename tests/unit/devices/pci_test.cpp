@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <utility>
+#include <vector>
+
 #include "devices/irq_join.h"
 #include "devices/pci_bus.h"
 #include "devices/piix3.h"
@@ -20,8 +23,10 @@ class Function final : public PciDevice {
   std::string_view name() const override { return "function"; }
   uint64_t read(unsigned region, uint64_t offset, unsigned) override { return region << 16 | offset; }
   void write(unsigned, uint64_t, unsigned, uint64_t) override {}
+  using PciDevice::send_msi;
   using PciDevice::set_intx;
   using PciDevice::set_intx_line;
+  using PciDevice::set_msi_sink;
 
  private:
   void device_reset() override {}
@@ -162,6 +167,23 @@ TEST_F(PciTest, IntxIsSilentWhileDisabledOrMsiIsOn) {
   EXPECT_TRUE(irq.level);
   set_config(0x52, 0x0001, 2);
   EXPECT_FALSE(irq.level);
+}
+
+TEST_F(PciTest, MessagesGoOutWhileMsiAndBusMasteringAreOn) {
+  std::vector<std::pair<uint64_t, uint32_t>> sent;
+  function.set_msi_sink([&sent](uint64_t address, uint32_t data) { sent.emplace_back(address, data); });
+  set_config(0x54, 0xfee0100f, 4);
+  set_config(0x58, 0x1, 4);
+  set_config(0x5c, 0x4142, 2);
+  function.send_msi();
+  set_config(0x52, 0x0001, 2);
+  function.send_msi();
+  EXPECT_TRUE(sent.empty());
+  set_config(0x04, 0x0004, 2);
+  function.send_msi();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].first, 0x1fee0100cu);
+  EXPECT_EQ(sent[0].second, 0x4142u);
 }
 
 TEST_F(PciTest, TakenAddressIsRefusedByName) {
