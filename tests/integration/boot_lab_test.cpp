@@ -53,10 +53,16 @@ TEST_F(SoftBootLabTest, GrubStartsLinuxFromAVirtioDisk) {
           {}, kLabLimit);
 
   ASSERT_EQ(recording.status, kDone) << recording.err;
-  EXPECT_THAT(recording.err, HasSubstr("the guest asked for a reset (keyboard controller) and -no-reboot is given"));
+  EXPECT_THAT(recording.err, HasSubstr("the guest asked for a reset (port 0xcf9) and -no-reboot is given"));
   EXPECT_THAT(recording.out, HasSubstr("GNU GRUB  version 2."));
   EXPECT_THAT(recording.out, HasSubstr("lab-grub: starting"));
-  EXPECT_THAT(recording.out, HasSubstr("Command line: BOOT_IMAGE=/boot/vmlinuz console=ttyS0"));
+  EXPECT_THAT(recording.out, HasSubstr("Command line: BOOT_IMAGE=/boot/vmlinuz console=ttyS0 panic=-1 rdinit=/init"));
+  // The tables that SeaBIOS took from fw_cfg.
+  EXPECT_THAT(recording.out, HasSubstr("ACPI: RSDP 0x00000000000F"));
+  EXPECT_THAT(recording.out, HasSubstr("ACPI: Using IOAPIC for interrupt routing"));
+  EXPECT_THAT(recording.out, HasSubstr("hpet0: 3 comparators, 64-bit 100.000000 MHz counter"));
+  for (const char* complaint : {"ACPI Error", "ACPI BIOS", "ACPI Warning", "Firmware Bug", "BIOS bug"})
+    EXPECT_THAT(recording.out, testing::Not(HasSubstr(complaint)));
   for (const std::string& line : expected_lines()) EXPECT_THAT(recording.out, HasSubstr(line + "\r\n"));
   expect_faithful_replay(path("grub.dvt"), recording);
 }

@@ -91,7 +91,7 @@ TEST_F(ShellTest, WatchpointsOnMemoryStayWhenTheReplayStartsAgain) {
 
   EXPECT_EQ(finished.status, kDone) << finished.out;
   EXPECT_THAT(finished.out, HasSubstr("watchpoint 1: " + queue));
-  EXPECT_THAT(finished.out, HasSubstr("watch: " + queue + " written, rip 0x100"));
+  EXPECT_THAT(finished.out, HasSubstr("watch: " + queue + " written, rip 0x10"));
   EXPECT_THAT(finished.out, HasSubstr("watch: " + queue + " written by a device, after event "));
 }
 

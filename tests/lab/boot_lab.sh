@@ -5,9 +5,9 @@
 #   boot_lab.sh DIRECTORY KERNEL_LAB
 #
 # Leaves in DIRECTORY (for tests: build/lab-boot), once; a second call takes what is there:
-#   grub.img      a disk with a partition table, GRUB in front of its one ext2 partition, and on that the kernel, RAM disk and command
-#                 line of KERNEL_LAB (filled by debian_kernel.sh). GRUB speaks on the first serial port, shows its menu for a second
-#                 and says `lab-grub: starting` before it starts the kernel.
+#   grub.img      a disk with a partition table, GRUB in front of its one ext2 partition, and on that the kernel and RAM disk of
+#                 KERNEL_LAB (filled by debian_kernel.sh). GRUB speaks on the first serial port, shows its menu for a second and says
+#                 `lab-grub: starting` before it starts the kernel, with a command line that keeps it from no part of the machine.
 #   memtest.bin   memtest86+ for 64 bits, for -kernel
 # and prints the two paths, a line each.
 # Exit status: 0 done; 77 apt cannot reach a mirror, or mke2fs is absent (CTest reports a skipped test); 1 anything else.
@@ -42,10 +42,10 @@ tree=$work/tree grub=$work/debian/usr/lib/grub/i386-pc disk=$work/grub.img
 mkdir -p "$tree/boot/grub"
 cp "$kernel" "$tree/boot/vmlinuz"
 cp "$initrd" "$tree/boot/initrd.gz"
-cat > "$tree/boot/grub/grub.cfg" << CONFIG
+cat > "$tree/boot/grub/grub.cfg" << 'CONFIG'
 set timeout=1
 menuentry 'lab' {
-  linux /boot/vmlinuz $(cat "$kernel_lab/cmdline")
+  linux /boot/vmlinuz console=ttyS0 panic=-1 rdinit=/init
   initrd /boot/initrd.gz
   echo 'lab-grub: starting'
 }
