@@ -41,6 +41,20 @@ std::vector<std::string_view> split(std::string_view text, char separator) {
   }
 }
 
+std::vector<std::string> split_option(std::string_view text) {
+  std::vector<std::string> parts(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    bool comma = text[i] == ',';
+    if (comma && text.substr(i, 2) != ",,") {
+      parts.emplace_back();
+      continue;
+    }
+    parts.back() += text[i];
+    if (comma) ++i;
+  }
+  return parts;
+}
+
 std::vector<std::string_view> words(std::string_view text) {
   std::vector<std::string_view> parts;
   for (;;) {

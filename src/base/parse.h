@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -17,6 +18,9 @@ std::optional<uint64_t> parse_size(std::string_view text, uint64_t unit);
 
 /// The parts between separators; an empty text has one empty part.
 std::vector<std::string_view> split(std::string_view text, char separator);
+
+/// The parts of an option's value, as QEMU parses them: commas separate, and two of them are one that does not.
+std::vector<std::string> split_option(std::string_view text);
 
 /// The words of a line, separated by blanks.
 std::vector<std::string_view> words(std::string_view text);

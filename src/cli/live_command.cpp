@@ -28,6 +28,7 @@ namespace dejavm::cli {
 namespace {
 
 constexpr uint64_t kMaxBios = uint64_t{16} << 20;
+constexpr const char* kE1000Rom = "/usr/lib/ipxe/qemu/pxe-e1000.rom";  // Debian's ipxe-qemu, which QEMU takes too
 
 struct LiveCommand {
   VmOptions vm;
@@ -143,6 +144,7 @@ Result<std::unique_ptr<devices::Pc>> build_machine(const LiveCommand& c, const C
   config.debugcon_output = debugcon.sink();
   if (c.vm.debugcon_port != 0) config.debugcon_ports = {static_cast<uint16_t>(c.vm.debugcon_port)};
   config.drives = c.vm.drives;
+  config.e1000_rom = kE1000Rom;
   for (const DeviceOption& device : c.vm.devices) {
     if (device.name != kLoaderDevice) config.devices.push_back({device.name, device.properties});
   }

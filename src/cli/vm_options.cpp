@@ -76,15 +76,15 @@ std::function<Status(std::string_view)> set_rtc_base(std::optional<int64_t>& uni
 }
 
 Result<DeviceOption> parse_device(std::string_view text) {
-  auto parts = split(text, ',');
-  DeviceOption device{std::string(parts[0]), {}};
+  std::vector<std::string> parts = split_option(text);
+  DeviceOption device{parts[0], {}};
   if (device.name.empty()) return fail_usage("-device wants a name", "For example -device edu.");
   for (size_t i = 1; i < parts.size(); ++i) {
     size_t equals = parts[i].find('=');
     if (equals == std::string_view::npos || equals == 0) {
       return fail_usage(fmt::format("-device {}: '{}' is not property=value", device.name, parts[i]));
     }
-    device.properties[std::string(parts[i].substr(0, equals))] = std::string(parts[i].substr(equals + 1));
+    device.properties[parts[i].substr(0, equals)] = parts[i].substr(equals + 1);
   }
   return device;
 }

@@ -23,18 +23,18 @@ Result<bool> parse_switch(std::string_view name, std::string_view value) {
 }  // namespace
 
 Result<DriveRequest> parse_drive(std::string_view text) {
-  std::map<std::string_view, std::string_view> left;
-  for (std::string_view part : split(text, ',')) {
+  std::map<std::string, std::string, std::less<>> left;
+  for (const std::string& part : split_option(text)) {
     size_t equals = part.find('=');
-    if (equals == std::string_view::npos || equals == 0) {
+    if (equals == std::string::npos || equals == 0) {
       return fail_usage(fmt::format("-drive {}: '{}' is not property=value", text, part), kSupported);
     }
     left[part.substr(0, equals)] = part.substr(equals + 1);
   }
-  auto take = [&left](std::string_view name) -> std::string_view {
+  auto take = [&left](std::string_view name) -> std::string {
     auto found = left.find(name);
     if (found == left.end()) return {};
-    std::string_view value = found->second;
+    std::string value = found->second;
     left.erase(found);
     return value;
   };
@@ -42,7 +42,7 @@ Result<DriveRequest> parse_drive(std::string_view text) {
   drive.image.path = take("file");
   if (drive.image.path.empty()) return fail_usage(fmt::format("-drive {}: which file?", text), kSupported);
   drive.id = take("id");
-  std::string_view interface = take("if");
+  std::string interface = take("if");
   if (interface != "none" && interface != "virtio") {
     return refuse("if", interface.empty() ? "ide (QEMU's default)" : interface);
   }
@@ -50,9 +50,12 @@ Result<DriveRequest> parse_drive(std::string_view text) {
   if (!drive.wants_device && drive.id.empty()) {
     return fail_usage(fmt::format("-drive {}: a drive with if=none needs an id=", text), kSupported);
   }
-  std::string_view format = take("format");
+  std::string format = take("format");
   if (format != "raw") return refuse("format", format.empty() ? "(none; QEMU would guess)" : format);
-  if (std::string_view media = take("media"); !media.empty() && media != "disk") return refuse("media", media);
+  if (std::string media = take("media"); !media.empty() && media != "disk") return refuse("media", media);
+  if (std::string discard = take("discard"); !discard.empty() && discard != "ignore" && discard != "off") {
+    return refuse("discard", discard);
+  }
   if (left.contains("readonly")) {
     TRY_ASSIGN(drive.image.read_only, parse_switch("readonly", take("readonly")));
   }

@@ -12,8 +12,9 @@
 
 namespace dejavm::devices {
 
-/// `-drive file=PATH,if=none|virtio,format=raw[,id=ID][,readonly=on|off][,snapshot=on|off][,media=disk]`. Unlike QEMU's,
-/// snapshot=on is the default.
+/// `-drive
+/// file=PATH,if=none|virtio,format=raw[,id=ID][,readonly=on|off][,snapshot=on|off][,media=disk][,discard=ignore|off]`.
+/// Unlike QEMU's, snapshot=on is the default.
 struct DriveRequest {
   std::string id;  ///< empty where if=virtio and none is given: nobody names it
   BlockImage::Options image;

@@ -1,5 +1,7 @@
 #include "devices/pc.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <bit>
 #include <iterator>
@@ -66,16 +68,19 @@ Status at_chosen_port(Status attached, const char* device) {
 }
 
 /// The images of the cards' expansion ROMs, filled up to what a base address register can size; empty where there is none.
-Result<std::vector<Bytes>> read_option_roms(const std::vector<E1000Request>& requests) {
+/// `usual` is the file for cards that name none, where there is such a file.
+Result<std::vector<Bytes>> read_option_roms(const std::vector<E1000Request>& requests, const std::string& usual) {
   std::vector<Bytes> images;
+  bool have_usual = !usual.empty() && ::access(usual.c_str(), R_OK) == 0;
   for (const E1000Request& request : requests) {
     images.emplace_back();
-    if (request.romfile.empty()) continue;
-    auto image = read_file(request.romfile, kMaxOptionRom);
+    std::string file = request.romfile.value_or(have_usual ? usual : "");
+    if (file.empty()) continue;
+    auto image = read_file(file, kMaxOptionRom);
     if (!image || image->empty()) {
-      return fail_usage(
-          fmt::format("-device e1000: romfile={}: {}", request.romfile, image ? "the file is empty" : image.error().what),
-          "Name an option ROM, e.g. romfile=/usr/lib/ipxe/qemu/pxe-e1000.rom (Debian's ipxe-qemu), or none.");
+      return fail_usage(fmt::format("-device e1000: romfile={}: {}", file, image ? "the file is empty" : image.error().what),
+                        "Name an option ROM, e.g. romfile=/usr/lib/ipxe/qemu/pxe-e1000.rom (Debian's ipxe-qemu), or none: "
+                        "romfile=.");
     }
     images.back() = std::move(*image);
     images.back().resize(std::max<size_t>(std::bit_ceil(images.back().size()), vm::kPageSize), 0xff);
@@ -88,7 +93,7 @@ Result<std::vector<Bytes>> read_option_roms(const std::vector<E1000Request>& req
 Result<std::unique_ptr<Pc>> Pc::create(PcConfig config, const Clock& clock) {
   TRY(check_config(config));
   TRY_ASSIGN(PcDevices requests, parse_devices(config.devices));
-  TRY_ASSIGN(std::vector<Bytes> option_roms, read_option_roms(requests.e1000));
+  TRY_ASSIGN(std::vector<Bytes> option_roms, read_option_roms(requests.e1000, config.e1000_rom));
   uint64_t rom_size = config.bios.size();
   for (const Bytes& image : option_roms) rom_size += image.size();
   TRY_ASSIGN(vm::GuestMemory memory, vm::GuestMemory::create(config.ram_size, rom_size));

@@ -50,6 +50,8 @@ struct PcConfig {
   std::vector<uint16_t> debugcon_ports = {0xe9, 0x402};
   std::vector<DeviceRequest> devices;
   std::vector<DriveRequest> drives;
+  /// The option ROM of e1000 cards that name none, where that file is there.
+  std::string e1000_rom;
   /// What `-device ...,netdev=ID` may name, and who takes the frames that such a card sends.
   std::map<std::string, vm::FrameSink> networks;
 };

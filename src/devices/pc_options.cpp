@@ -107,7 +107,7 @@ Result<E1000Request> parse_e1000(const DeviceRequest& request) {
     TRY_ASSIGN(e1000.mac, parse_mac(request.name, *mac));
   }
   e1000.netdev = properties.text("netdev").value_or("");
-  e1000.romfile = properties.text("romfile").value_or("");
+  e1000.romfile = properties.text("romfile");
   TRY(properties.finish());
   return e1000;
 }

@@ -24,10 +24,10 @@ struct EduRequest {
   EduConfig config;               ///< dma_mask=, dma_delay_us=
 };
 struct E1000Request {
-  std::optional<unsigned> devfn;  ///< addr=, as for edu
-  std::optional<MacAddress> mac;  ///< mac=; else QEMU's: 52:54:00:12:34:56 for the first card, :57 for the second
-  std::string netdev;             ///< netdev=ID; empty: nobody is at the other end
-  std::string romfile;            ///< the image of the expansion ROM; empty: there is none
+  std::optional<unsigned> devfn;       ///< addr=, as for edu
+  std::optional<MacAddress> mac;       ///< mac=; else QEMU's: 52:54:00:12:34:56 for the first card, :57 for the second
+  std::string netdev;                  ///< netdev=ID; empty: nobody is at the other end
+  std::optional<std::string> romfile;  ///< the image of the expansion ROM, empty for none; not given: the machine's own
 };
 struct DebugExitRequest {
   uint16_t iobase = 0x501;

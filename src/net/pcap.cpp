@@ -26,15 +26,14 @@ Bytes words(std::initializer_list<uint32_t> values) {
 
 Result<DumpOptions> parse_dump(std::string_view text) {
   DumpOptions options;
-  std::vector<std::string_view> parts = split(text, ',');
+  std::vector<std::string> parts = split_option(text);
   if (parts[0] != "filter-dump") {
     return fail_usage(fmt::format("-object {} is not supported", parts[0]),
                       "Only -object filter-dump,id=ID,netdev=ID,file=PATH is.");
   }
   for (size_t i = 1; i < parts.size(); ++i) {
     size_t equals = std::min(parts[i].find('='), parts[i].size());
-    std::string_view name = parts[i].substr(0, equals);
-    std::string value(parts[i].substr(std::min(equals + 1, parts[i].size())));
+    std::string name = parts[i].substr(0, equals), value = parts[i].substr(std::min(equals + 1, parts[i].size()));
     std::optional<uint64_t> number = parse_u64(value);
     if (name == "id") {
       options.id = value;

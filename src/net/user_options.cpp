@@ -103,16 +103,16 @@ Result<bool> set_property(UserOptions& options, std::string_view name, std::stri
 
 Result<UserOptions> parse_user(std::string_view option, std::string_view text, std::vector<std::string>& others) {
   UserOptions options;
-  std::vector<std::string_view> parts = split(text, ',');
+  std::vector<std::string> parts = split_option(text);
   if (parts[0] != "user") {
     return fail_usage(fmt::format("{} {} is not supported", option, parts[0]),
                       "Only user networks are, e.g. -netdev user,id=lan.");
   }
   for (size_t i = 1; i < parts.size(); ++i) {
     size_t equals = std::min(parts[i].find('='), parts[i].size());
-    std::string_view value = parts[i].substr(std::min(equals + 1, parts[i].size()));
+    std::string value = parts[i].substr(std::min(equals + 1, parts[i].size()));
     TRY_ASSIGN(bool known, set_property(options, parts[i].substr(0, equals), value));
-    if (!known) others.emplace_back(parts[i]);
+    if (!known) others.push_back(parts[i]);
   }
   return options;
 }

@@ -1,7 +1,14 @@
 // What only the KVM engine has: opening the device, what it says when KVM cannot go on.
+#include <pthread.h>
 #include <unistd.h>
 
+#include <atomic>
+#include <csignal>
+#include <random>
+#include <thread>
+
 #include "contract_fixture.h"
+#include "engine/kvm/kvm_system.h"
 #include "engine/kvm/kvm_vcpu.h"
 
 namespace dejavm::contract {
@@ -9,6 +16,35 @@ namespace {
 
 GUEST(kvm_unsupported, 64, "nop; xsave [rbx]; hlt")
 GUEST(kvm_fetch_from_device, 64, "jmp rbx")
+
+/// Interrupts the thread that makes it with a signal at random moments, while it lives.
+class Interruptions {
+ public:
+  Interruptions() {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    ::sigaction(SIGUSR1, &action, &before_);
+    thread_ = std::thread([this, victim = ::pthread_self()] {
+      std::mt19937 random(1);
+      while (!quit_.load()) {
+        std::this_thread::sleep_for(std::chrono::microseconds(random() % 100));
+        ::pthread_kill(victim, SIGUSR1);
+      }
+    });
+  }
+  ~Interruptions() {
+    quit_.store(true);
+    thread_.join();
+    ::sigaction(SIGUSR1, &before_, nullptr);
+  }
+  Interruptions(const Interruptions&) = delete;
+  Interruptions& operator=(const Interruptions&) = delete;
+
+ private:
+  struct sigaction before_ {};
+  std::atomic<bool> quit_{false};
+  std::thread thread_;
+};
 
 class KvmEngine : public testing::Test {
  protected:
@@ -41,6 +77,16 @@ TEST_F(KvmEngine, TheProbeFindsTheSameEveryTime) {
   ASSERT_TRUE(again.has_value());
   EXPECT_EQ((*again)->capabilities().description, machine_->vcpu->capabilities().description);
   RecordProperty("found", (*again)->capabilities().description);
+}
+
+TEST_F(KvmEngine, SignalsDoNotKeepAVmFromBeingMade) {
+  auto system = kvm::KvmSystem::open("/dev/kvm");
+  ASSERT_TRUE(system.has_value());
+  Interruptions interruptions;
+  for (int i = 0; i < 100; ++i) {
+    auto vm = system->create_vm();
+    ASSERT_TRUE(vm.has_value()) << vm.error().what;
+  }
 }
 
 TEST_F(KvmEngine, AnInstructionThatKvmLacksIsDisassembled) {

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
+#include <cerrno>
+
 namespace dejavm::kvm {
 namespace {
 
@@ -47,7 +49,7 @@ tl::unexpected<Error> cannot_open(const std::string& path, int error) {
 
 Result<int> kvm_ioctl(int fd, unsigned long request, std::string_view name, const void* argument) {
   int result;
-  do {  // a signal, SIGSTOP among them, makes KVM_CREATE_VM give up
+  do {  // a signal that stops the process is enough to interrupt KVM_CREATE_VM, which takes all locks of the address space
     result = ::ioctl(fd, request, argument);
   } while (result < 0 && errno == EINTR);
   if (result < 0) return fail_errno(name);

@@ -1,5 +1,8 @@
 #include "support/noise.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <random>
 
@@ -10,15 +13,17 @@ BusyCores::BusyCores() {
 }
 
 SignalStorm::SignalStorm(pid_t victim, unsigned seed)
-    : thread_([this, victim, seed] {
+    : victim_(static_cast<int>(::syscall(SYS_pidfd_open, victim, 0))), thread_([this, seed] {
         std::mt19937 random(seed);
         while (!quit_.load()) {
           std::this_thread::sleep_for(std::chrono::microseconds(random() % 20000));
-          ::kill(victim, SIGSTOP);
+          signal(SIGSTOP);
           std::this_thread::sleep_for(std::chrono::microseconds(random() % 500));
-          ::kill(victim, SIGCONT);
+          signal(SIGCONT);
         }
       }) {}
+
+void SignalStorm::signal(int number) const { ::syscall(SYS_pidfd_send_signal, victim_.get(), number, nullptr, 0); }
 
 SignalStorm::~SignalStorm() {
   quit_.store(true);

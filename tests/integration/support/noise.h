@@ -22,7 +22,8 @@ class BusyCores {
 };
 
 /// Stops and continues a process at random moments, while it lives: each pair of signals interrupts what its threads are
-/// doing, KVM_RUN and system calls alike. End it before the process is waited for.
+/// doing, KVM_RUN and system calls alike. A process that has ended meanwhile is left alone, and so is who has its number
+/// now.
 class SignalStorm {
  public:
   SignalStorm(pid_t victim, unsigned seed);
@@ -31,6 +32,9 @@ class SignalStorm {
   SignalStorm& operator=(const SignalStorm&) = delete;
 
  private:
+  void signal(int number) const;
+
+  Fd victim_;
   std::atomic<bool> quit_{false};
   std::thread thread_;
 };

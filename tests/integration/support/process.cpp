@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdio>
 #include <fstream>
 #include <thread>
 
@@ -52,6 +53,7 @@ Process::Process(const Words& command) : out_(unnamed_file("out")), err_(unnamed
   ::dup2(out_.get(), STDOUT_FILENO);
   ::dup2(err_.get(), STDERR_FILENO);
   ::execvp(arguments[0], arguments.data());
+  std::perror(arguments[0]);
   ::_exit(127);
 }
 
@@ -87,7 +89,9 @@ std::string Process::status_line(std::string_view name) const {
   return {};
 }
 
-void Process::signal(int number) const { ::kill(pid_, number); }
+void Process::signal(int number) const {
+  if (!ended_) ::kill(pid_, number);  // else its number may be another process's
+}
 
 bool Process::wait_for_text(std::string_view text, std::chrono::seconds limit) {
   auto deadline = std::chrono::steady_clock::now() + limit;

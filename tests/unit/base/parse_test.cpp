@@ -42,6 +42,15 @@ TEST(Parse, SizesHaveSuffixesOrTheUnit) {
 TEST(Parse, SplitKeepsEmptyPartsAndWordsDropThem) {
   EXPECT_THAT(split("a,,b,", ','), ElementsAre("a", "", "b", ""));
   EXPECT_THAT(split("", ','), ElementsAre(""));
+}
+
+TEST(Parse, OptionsWithDoubledCommas) {
+  EXPECT_THAT(split_option("a=1,b=2"), ElementsAre("a=1", "b=2"));
+  EXPECT_THAT(split_option("file=a,,b,if=none"), ElementsAre("file=a,b", "if=none"));
+  EXPECT_THAT(split_option("file=a,,,if=none"), ElementsAre("file=a,", "if=none"));
+  EXPECT_THAT(split_option(",,,,"), ElementsAre(",,"));
+  EXPECT_THAT(split_option("a,"), ElementsAre("a", ""));
+  EXPECT_THAT(split_option(""), ElementsAre(""));
   EXPECT_THAT(words("  a \t b\r\n"), ElementsAre("a", "b"));
   EXPECT_TRUE(words(" \t").empty());
 }

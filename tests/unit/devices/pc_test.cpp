@@ -259,6 +259,22 @@ TEST_F(PcTest, AnOptionRomIsMemoryWhereTheGuestPutsIt) {
   EXPECT_NE(rom_at(0x1000), "an image") << "RAM is there";
 }
 
+TEST_F(PcTest, ACardWithoutRomfileHasTheUsualOptionRomWhereThatIsThere) {
+  std::string image = testing::TempDir() + "dejavm-pc-usual.rom";
+  std::ofstream(image) << "an image";
+  auto rom_size_with = [this](const std::string& usual, std::map<std::string, std::string> properties) {
+    PcConfig with_card = small_pc();
+    with_card.e1000_rom = usual;
+    with_card.devices = {{"e1000", std::move(properties)}};
+    make(std::move(with_card));
+    return pc->memory().rom_size() - small_pc().bios.size();
+  };
+
+  EXPECT_EQ(rom_size_with(image, {}), vm::kPageSize);
+  EXPECT_EQ(rom_size_with(image, {{"romfile", ""}}), 0u);
+  EXPECT_EQ(rom_size_with("/nonexistent.rom", {}), 0u);
+}
+
 TEST_F(PcTest, PortConflictNamesBothDevices) {
   PcConfig config = small_pc();
   config.devices = {{"isa-debug-exit", {{"iobase", "0x3f8"}}}};

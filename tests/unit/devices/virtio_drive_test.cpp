@@ -163,6 +163,7 @@ TEST(ParseDrive, TakesQemusWords) {
   EXPECT_TRUE(drive.image.read_only);
   EXPECT_FALSE(drive.image.snapshot);
   EXPECT_TRUE(parse_drive("file=a,if=none,id=x,format=raw")->image.snapshot);
+  EXPECT_EQ(parse_drive("file=a,,b,if=virtio,format=raw,discard=ignore")->image.path, "a,b");
 }
 
 TEST(ParseDrive, NamesWhatItDoesNotTake) {
@@ -174,6 +175,7 @@ TEST(ParseDrive, NamesWhatItDoesNotTake) {
   EXPECT_THAT(what("file=a,if=virtio,format=qcow2"), HasSubstr("format=qcow2"));
   EXPECT_THAT(what("file=a,if=none,format=raw"), HasSubstr("needs an id="));
   EXPECT_THAT(what("file=a,if=virtio,format=raw,cache=none"), HasSubstr("cache=none"));
+  EXPECT_THAT(what("file=a,if=virtio,format=raw,discard=unmap"), HasSubstr("discard=unmap is not supported"));
   EXPECT_THAT(what("file=a,if=virtio,format=raw,readonly=maybe"), HasSubstr("neither on nor off"));
   EXPECT_THAT(what("a.img"), HasSubstr("not property=value"));
 }

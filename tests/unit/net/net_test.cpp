@@ -94,7 +94,7 @@ TEST(UserOptions, AreReadAsQemuSpellsThem) {
 TEST(UserOptions, WrongOnesAreNamed) {
   for (const char* text :
        {"tap,id=n", "user", "user,id=n,smb=/srv", "user,id=n,net=10.0.2.0/31", "user,id=n,net=10.0.2",
-        "user,id=n,hostfwd=tcp::0-:22", "user,id=n,hostfwd=2222-22", "user,id=n,restrict=maybe", "user,id=n,,"}) {
+        "user,id=n,hostfwd=tcp::0-:22", "user,id=n,hostfwd=2222-22", "user,id=n,restrict=maybe", "user,id=n,"}) {
     SCOPED_TRACE(text);
     auto options = parse_user(text);
     ASSERT_FALSE(options.has_value());
