@@ -30,6 +30,7 @@ LinearMemory::LinearMemory(vm::CpuState& cpu, vm::GuestMemory& memory, AccessLog
       memory_(memory),
       log_(log),
       features_(features),
+      supply_(memory),
       tables_(memory.page_count()),
       code_(memory.page_count()),
       observer_(memory.add_observer([this](uint64_t backing_offset, ByteSpan bytes, vm::Writer writer) {
@@ -109,9 +110,14 @@ bool LinearMemory::is_plain(const PagePlace& place, Reach reach) const {
   return reach != Reach::write || (place.writable && !writes_are_watched(place.page));
 }
 
+void LinearMemory::will_be_written(uint64_t page) {
+  supply_.expect_write(page);
+  memory_.mark_dirty(page);
+}
+
 void LinearMemory::remember(const PagePlace& place, Reach reach, bool user_rights) {
   if (!is_plain(place, reach)) return slow_.put(user_rights, reach, place);
-  if (reach == Reach::write) memory_.mark_dirty(place.page);
+  if (reach == Reach::write) will_be_written(place.page);
   if (reach == Reach::execute) return tlb_.install_code(user_rights, place.linear, place.page);
   tlb_.install(user_rights, reach, place.linear, memory_.host(place.page * vm::kPageSize));
 }
@@ -219,8 +225,8 @@ void LinearMemory::store(const Piece& piece, const uint8_t* from) {
   if (!piece.place.writable) return;
   uint64_t page = piece.place.page;
   if (tables_.holds(page)) tables_change(piece, from);
+  will_be_written(page);
   std::memcpy(host(piece), from, piece.size);
-  memory_.mark_dirty(page);
   code_.written(page, piece.offset, piece.offset + piece.size - 1);
 }
 
@@ -266,7 +272,7 @@ uint8_t* LinearMemory::direct_slowly(uint64_t linear, size_t size, Reach reach) 
   if (watches_.covers(*known, reach)) return nullptr;
   if (reach == Reach::write) {
     if (!known->writable || writes_are_watched(known->page)) return nullptr;
-    memory_.mark_dirty(known->page);
+    will_be_written(known->page);
   }
   return memory_.host(known->page * vm::kPageSize + offset_in_page(linear));
 }

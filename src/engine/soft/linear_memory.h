@@ -9,6 +9,7 @@
 #include "engine/soft/code_pages.h"
 #include "engine/soft/features.h"
 #include "engine/soft/page_walk.h"
+#include "engine/soft/ram_supply.h"
 #include "engine/soft/slow_pages.h"
 #include "engine/soft/table_pages.h"
 #include "engine/soft/tlb.h"
@@ -154,6 +155,7 @@ class LinearMemory {
   PagePlace place_of(uint64_t linear, const Walk& walked) const;
   bool is_open(const PagePlace& place, Rights rights) const;
   bool is_plain(const PagePlace& place, Reach reach) const;
+  void will_be_written(uint64_t page);
   void remember(const PagePlace& place, Reach reach, bool user_rights);
   void remember_tables(uint64_t linear, const Walk& walked);
   uint64_t next_page(uint64_t linear, Rights rights) const;
@@ -179,6 +181,7 @@ class LinearMemory {
   vm::GuestMemory& memory_;
   AccessLog& log_;
   const Features& features_;
+  RamSupply supply_;
   Tlb tlb_;
   SlowPages slow_;
   TablePages tables_;

@@ -237,6 +237,60 @@ TEST_F(Translate, AddingASegmentBaseKeepsTheFlags) {
   EXPECT_EQ(guest_.peek(guest_.gpr(vm::rsp) + 24) & (kZf | kSf), kZf);
 }
 
+TEST_F(Translate, PushedFlagsAreThoseOfThisMoment) {
+  constexpr uint64_t kCf = 1, kAlways = 2, kPf = 4, kAf = 0x10, kZf = 0x40, kSf = 0x80, kIf = 0x200, kDf = 0x400,
+                     kOf = 0x800, kRf = 0x10000, kId = 0x200000;
+  // mov al, 0x7f; add al, 1; pushfq; cli; pushfq; sub al, 0x80; pushfq; pop rdx; pop rcx; pop rbx; jmp
+  guest_.code({0xb0, 0x7f, 0x04, 1, 0x9c, 0xfa, 0x9c, 0x2c, 0x80, 0x9c, 0x5a, 0x59, 0x5b, 0xeb, 0xf1});
+  vm::CpuState state = guest_.cpu();
+  state.rflags = kAlways | kIf | kDf | kRf | kId | kCf;
+  guest_.core().set_state(state);
+
+  run_to(10);
+  EXPECT_EQ(guest_.gpr(vm::rbx), kAlways | kIf | kDf | kId | kSf | kAf | kOf);
+  EXPECT_EQ(guest_.gpr(vm::rcx), kAlways | kDf | kId | kSf | kAf | kOf);
+  EXPECT_EQ(guest_.gpr(vm::rdx), kAlways | kDf | kId | kZf | kPf);
+
+  state = guest_.cpu();
+  state.rflags |= kIf;
+  guest_.core().set_state(state);
+  run_to(1000);  // as code from here on
+  EXPECT_EQ(guest_.gpr(vm::rbx), kAlways | kDf | kId | kSf | kAf | kOf);
+  EXPECT_EQ(guest_.gpr(vm::rdx), kAlways | kDf | kId | kZf | kPf);
+}
+
+TEST_F(Translate, SelectorsAreReadWithoutTheirUpperBits) {
+  // mov eax, ss; mov r9, cs; mov r10d, gs; mov cx, ds; jmp
+  guest_.code({0x8c, 0xd0, 0x49, 0x8c, 0xc9, 0x41, 0x8c, 0xea, 0x66, 0x8c, 0xd9, 0xeb, 0xf3});
+  vm::CpuState state = guest_.cpu();
+  for (vm::Gpr reg : {vm::rax, vm::rcx, vm::r9, vm::r10}) state.gpr[reg] = ~uint64_t{0};
+  state.segment[vm::gs].selector = 0xabcd;
+  guest_.core().set_state(state);
+
+  run_to(100);
+
+  EXPECT_EQ(guest_.gpr(vm::rax), state.segment[vm::ss].selector);
+  EXPECT_EQ(guest_.gpr(vm::r9), state.segment[vm::cs].selector);
+  EXPECT_EQ(guest_.gpr(vm::r10), 0xabcdu);
+  EXPECT_EQ(guest_.gpr(vm::rcx), 0xffffffffffff0000 | state.segment[vm::ds].selector);
+}
+
+TEST_F(Translate, ClearingTheInterruptFlagNeedsTheRight) {
+  constexpr uint64_t kIf = 0x200;
+  guest_.code({0x90, 0xfa, 0xeb, 0xfc});  // nop; cli; jmp
+  run_to(300);
+  vm::CpuState state = guest_.cpu();
+  EXPECT_EQ(state.rflags & kIf, 0u);
+  state.rflags |= kIf;
+  state.segment[vm::cs].dpl = state.segment[vm::ss].dpl = 1;  // the code of CPL 0 is used
+  guest_.core().set_state(state);
+
+  guest_.core().step_limit = 1000;
+  guest_.run();
+
+  EXPECT_LT(guest_.core().steps, 1000u);
+}
+
 TEST_F(Translate, SseWithTaskSwitchedFaultsWhereItStands) {
   guest_.code({0x90, 0x0f, 0x28, 0xc1, 0xeb, 0xfa});  // nop; movaps xmm0, xmm1; jmp
   run_to(300);

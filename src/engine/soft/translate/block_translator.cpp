@@ -87,6 +87,12 @@ bool BlockTranslator::emit_special(const Site& site) {
       return emit_pop(site);
     case ZYDIS_MNEMONIC_LEAVE:
       return emit_leave(site);
+    case ZYDIS_MNEMONIC_MOV:
+      return emit_selector_move(site) || emit_general(site);
+    case ZYDIS_MNEMONIC_PUSHFQ:
+      return emit_push_flags(site);
+    case ZYDIS_MNEMONIC_CLI:
+      return emit_clear_interrupts(site);
     default:
       return emit_general(site);
   }

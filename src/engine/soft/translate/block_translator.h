@@ -145,6 +145,8 @@ class BlockTranslator {
     save_flags();
     host_flags_ = false;
   }
+  bool emit_clear_interrupts(const Site& site);
+  bool emit_push_flags(const Site& site);
   bool flags_are_known(const Site& site, const FlagEffect& effect) const;
 
   // memory_code.cpp: kAddress becomes a linear address, then a host address
@@ -168,6 +170,7 @@ class BlockTranslator {
   void load_borrowed(const Operands& operands);
   void store_borrowed(const Operands& operands);
   bool emit_lea(const Site& site);
+  bool emit_selector_move(const Site& site);
 
   // vector_code.cpp
   bool is_plain_vector(const Site& site) const;

@@ -26,6 +26,8 @@ struct CodeFrame {
   uint64_t flags = 0;
   /// SSE instructions fault (CR0, CR4); changes only between two runs of translated code.
   uint8_t sse_blocked = 0;
+  /// CLI faults (CPL above IOPL); changes as seldom.
+  uint8_t cli_blocked = 0;
   const JumpTarget* jumps = nullptr;   ///< the jump cache of the present mode
   const uint8_t* next_code = nullptr;  ///< of an indirect call, while its return address is pushed
 };

@@ -1,4 +1,5 @@
 // Status flags between the host's flags and kFlags.
+#include "engine/soft/flags.h"
 #include "engine/soft/translate/block_translator.h"
 
 namespace dejavm::soft {
@@ -40,6 +41,45 @@ void BlockTranslator::need_flags(const Site& site, const FlagEffect& effect) {
   out_.bytes({0x41, 0x0f, 0xba, 0xe1, 8});  // bt flags, 8: CF, where LAHF puts it
 }
 
+/// CLI. That an interrupt can no longer enter is nothing to look up for.
+bool BlockTranslator::emit_clear_interrupts(const Site& site) {
+  size_t first_cold = cold_.size();
+  destroy_flags();
+  out_.with_field({0x80}, 7, fields_.cli_blocked(), false);  // cmp byte, 0
+  out_.byte(0);
+  leave_if(Condition::not_equal, site);
+  out_.with_field({0x81}, 4, fields_.rflags(), false);  // and (32 bits)
+  out_.word(static_cast<uint32_t>(~kIf));
+  end_of_slow(first_cold);
+  return true;
+}
+
+/// PUSHFQ of 64-bit code: what RFLAGS and kFlags have of it comes together in memory, which nobody else sees meanwhile.
+bool BlockTranslator::emit_push_flags(const Site& site) {
+  if (!mode_.wide || (site.decoded.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) != 0) return false;
+  size_t first_cold = cold_.size();
+  auto size = static_cast<int32_t>(word_size());
+  emit_stack_address(size);
+  emit_lookup(site, Reach::write, word_size());
+  auto or_at_address = [this] { out_.bytes({0x4d, 0x09, 0x1a}); };  // or [address], scratch
+  out_.move(kScratch, kFlags);
+  out_.bytes({0x41, 0xc1, 0xeb, 8});  // shr scratch, 8 (32 bits): as LAHF has them
+  out_.bytes({0x41, 0x81, 0xe3});     // and scratch
+  out_.word(static_cast<uint32_t>(kStatusFlags & ~kOf));
+  store_at_address(kScratch);
+  out_.move(kScratch, kFlags);
+  out_.bytes({0x41, 0x83, 0xe3, 1});   // and scratch, 1
+  out_.bytes({0x41, 0xc1, 0xe3, 11});  // shl scratch, 11: OF
+  or_at_address();
+  out_.load(kScratch, fields_.rflags());
+  out_.bytes({0x49, 0x81, 0xe3});  // and scratch
+  out_.word(static_cast<uint32_t>(~(kStatusFlags | kRf | kVm)));
+  or_at_address();
+  move_stack(-size);
+  end_of_slow(first_cold);
+  return true;
+}
+
 /// Whether the flags that it leaves are those of the CPU model, or nobody looks at them.
 bool BlockTranslator::flags_are_known(const Site& site, const FlagEffect& effect) const {
   switch (effect.undefined) {
@@ -47,6 +87,8 @@ bool BlockTranslator::flags_are_known(const Site& site, const FlagEffect& effect
       return trusted_flags_.half_carry || !site.flags_live;
     case FlagEffect::Undefined::others:
       return trusted_flags_.others || !site.flags_live;
+    case FlagEffect::Undefined::scan:
+      return trusted_flags_.scans || !site.flags_live;
     default:
       return true;
   }

@@ -52,10 +52,21 @@ bool samples_are_amd() {
   auto shift_left = DEJAVM_FLAGS_AFTER("shll $4, %k1");
   auto shift_right = DEJAVM_FLAGS_AFTER("shrl $4, %k1");
   auto multiply = DEJAVM_FLAGS_AFTER("imull %k1, %k1");
-  auto find_bit = DEJAVM_FLAGS_AFTER("bsfl %k1, %k1");
+  auto test_bit = DEJAVM_FLAGS_AFTER("btl $4, %k1");
   constexpr uint64_t kKept = kSf | kAf | kPf;
   return shift_left(2, 1) == kAf && shift_right(2, 0x180) == (kAf | kPf) && multiply(2 | kKept, 3) == kKept &&
-         find_bit(2 | kSf | kCf | kOf | kAf, 8) == kPf;
+         test_bit(2 | kKept | kOf, 0) == (kKept | kOf);
+}
+
+/// AMD's own CPUs differ: Zen 4 has these flags, Zen 3 keeps them.
+bool scans_are_the_models() {
+  auto forward = DEJAVM_FLAGS_AFTER("bsfl %k1, %k1");
+  auto backward = DEJAVM_FLAGS_AFTER("bsrl %k1, %k1");
+  constexpr uint64_t kOthers = kSf | kCf | kOf | kAf;
+  auto is_model = [](auto scan) {
+    return scan(2 | kOthers, 8) == kPf && scan(2 | kOthers | kPf, 16) == 0 && scan(2 | kOthers, 0) == (kZf | kPf);
+  };
+  return is_model(forward) && is_model(backward);
 }
 
 bool is_amd() {
@@ -70,7 +81,7 @@ std::optional<FlagEffect> bits_effect(const ZydisDecodedInstruction& insn) {
   switch (insn.mnemonic) {
     case ZYDIS_MNEMONIC_BSF:
     case ZYDIS_MNEMONIC_BSR:
-      return FlagEffect{.writes = Writes::all, .undefined = Undefined::others};
+      return FlagEffect{.writes = Writes::all, .undefined = Undefined::scan};
     case ZYDIS_MNEMONIC_SHL:
     case ZYDIS_MNEMONIC_SHR:
     case ZYDIS_MNEMONIC_SAR:
@@ -151,7 +162,8 @@ std::optional<FlagEffect> flag_effect(const ZydisDecodedInstruction& insn) {
 
 HostFlags HostFlags::of_this_host() {
   bool half_carry = logic_clears_half_carry();
-  return {half_carry, half_carry && is_amd() && samples_are_amd()};
+  bool others = half_carry && is_amd() && samples_are_amd();
+  return {half_carry, others, others && scans_are_the_models()};
 }
 
 }  // namespace dejavm::soft

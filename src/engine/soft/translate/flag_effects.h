@@ -19,8 +19,8 @@ struct FlagEffect {
   Writes writes = Writes::none;
   Reads reads = Reads::none;
   bool keeps_carry_only = false;  ///< with Writes::some: INC and DEC
-  /// It sets flags that the manuals leave undefined: AF alone, or others, too.
-  enum class Undefined : uint8_t { none, half_carry, others };
+  /// It sets flags that the manuals leave undefined: AF alone, or others, too; BSF and BSR are a kind of their own.
+  enum class Undefined : uint8_t { none, half_carry, others, scan };
   Undefined undefined = Undefined::none;
 };
 
@@ -31,6 +31,7 @@ std::optional<FlagEffect> flag_effect(const ZydisDecodedInstruction& insn);
 struct HostFlags {
   bool half_carry = false;  ///< AF after AND, OR, XOR and TEST: in all CPUs that are known; a sample is looked at
   bool others = false;      ///< on an AMD, where samples come out right: an emulator may call itself AMD
+  bool scans = false;       ///< BSF and BSR: on some of those
 
   static HostFlags of_this_host();
 };

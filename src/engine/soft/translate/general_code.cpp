@@ -221,6 +221,19 @@ bool BlockTranslator::emit_general(const Site& site) {
   return true;
 }
 
+/// MOV from a segment register to a general register of 32 or 64 bits, whose upper bits become 0.
+bool BlockTranslator::emit_selector_move(const Site& site) {
+  const ZydisDecodedInstruction& source = site.decoded;
+  const Instruction& insn = *site.insn;
+  constexpr uint8_t kOpcode = 0x8c;
+  if (source.opcode_map != ZYDIS_OPCODE_MAP_DEFAULT || source.opcode != kOpcode || insn.has_memory) return false;
+  if (insn.operand_size < 4 || insn.reg >= 16 || insn.other > vm::gs) return false;
+  Host to = home_of(insn.reg).value_or(kScratch);
+  out_.with_field({0x0f, 0xb7}, encoding(to), fields_.selector(insn.other), false);  // movzx
+  if (to == kScratch) out_.store(fields_.general(insn.reg), kScratch);
+  return true;
+}
+
 /// LEA computes with the guest's registers where they are; it accesses nothing.
 bool BlockTranslator::emit_lea(const Site& site) {
   const Instruction& insn = *site.insn;

@@ -32,9 +32,12 @@ class StateFields {
   Field vector(unsigned number) const { return of(&core_.cpu.fpu.xmm[number]); }
   Field rip() const { return of(&core_.cpu.rip); }
   Field segment_base(unsigned segment) const { return of(&core_.cpu.segment[segment].base); }
+  Field selector(unsigned segment) const { return of(&core_.cpu.segment[segment].selector); }
   Field left() const { return of(&core_.frame.left); }
   Field flags() const { return of(&core_.frame.flags); }
   Field sse_blocked() const { return of(&core_.frame.sse_blocked); }
+  Field cli_blocked() const { return of(&core_.frame.cli_blocked); }
+  Field rflags() const { return of(&core_.cpu.rflags); }
   Field jumps() const { return of(&core_.frame.jumps); }
   Field next_code() const { return of(&core_.frame.next_code); }
   /// Of the first entry.

@@ -68,13 +68,16 @@ const TranslatedBlock* Translator::find(const Block& block, const BlockKey& key)
     const TranslatedBlock& known = blocks_[number];
     return known.key == key && !known.stale && known.second_page == (block.page_count == 2 ? block.second_page : 0);
   };
+  if (block.visits + 1u < visits_) {
+    ++block.visits;
+    return nullptr;
+  }
   if (block.translation < blocks_.size() && is_it(block.translation)) return &blocks_[block.translation];
   auto known = numbers_.find(key);
   if (known != numbers_.end() && is_it(known->second)) {
     block.translation = known->second;
     return &blocks_[known->second];
   }
-  if (block.visits < visits_ && ++block.visits < visits_) return nullptr;
   size_t count = 0;
   uint64_t rip = key.rip;
   for (const Instruction& insn : block.instructions) {
@@ -218,6 +221,7 @@ Translator::Outcome Translator::run(uint64_t stop_at) {
 void Translator::prepare() {
   bool sse = (core_.cpu.cr0 & (kCr0Em | kCr0Ts)) == 0 && (core_.cpu.cr4 & kCr4Osfxsr) != 0;
   core_.frame.sse_blocked = sse ? 0 : 1;
+  core_.frame.cli_blocked = core_.cpl() > (core_.cpu.rflags & kIopl) >> 12 ? 1 : 0;
   core_.frame.jumps = jumps_[mode_here().number()].data();
   core_.frame.left = static_cast<int64_t>(until_ - core_.steps);
   keep_flags_in_frame();
