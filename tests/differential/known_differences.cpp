@@ -2,9 +2,13 @@
 
 #include <algorithm>
 
+#include "engine/soft/flags.h"
+#include "engine/soft/translate/flag_effects.h"
+
 namespace dejavm::differential {
 namespace {
 
+constexpr uint64_t kUndefinedAfterScan = soft::kStatusFlags & ~soft::kZf;
 constexpr uint8_t kInvalidOpcode = 6, kStackFault = 12, kGeneralProtection = 13, kPageFault = 14;
 
 /// What a comparison looks at.
@@ -70,9 +74,27 @@ bool is_x87_state(const RandomInstruction& random) {
   }
 }
 
+bool is_bit_scan(const RandomInstruction& random) {
+  return random.insn.mnemonic == ZYDIS_MNEMONIC_BSF || random.insn.mnemonic == ZYDIS_MNEMONIC_BSR;
+}
+
 bool may_leave_target(const RandomInstruction& random) {
-  ZydisMnemonic mnemonic = random.insn.mnemonic;
-  return mnemonic == ZYDIS_MNEMONIC_CMPXCHG || mnemonic == ZYDIS_MNEMONIC_BSF || mnemonic == ZYDIS_MNEMONIC_BSR;
+  return random.insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG || is_bit_scan(random);
+}
+
+/// With the upper halves of registers that soft did not write cleared, where KVM has them so, the outcomes are the same.
+bool only_upper_halves_differ(const Outcome& kvm, const Outcome& soft) {
+  vm::CpuState state = soft.state;
+  for (unsigned i = 0; i < 16; ++i) {
+    if (static_cast<uint32_t>(state.gpr[i]) == kvm.state.gpr[i]) state.gpr[i] = kvm.state.gpr[i];
+  }
+  return state == kvm.state && kvm.accesses == soft.accesses;
+}
+
+/// This host's BSF and BSR keep the flags that the model's change.
+bool host_keeps_flags_of_scans() {
+  static const bool keeps = !soft::HostFlags::of_this_host().scans;
+  return keeps;
 }
 
 /// PUSHA, POPA.
@@ -116,12 +138,17 @@ constexpr Known kKnown[] = {
      [](const RandomInstruction& random, Mode mode) {
        return may_leave_target(random) && random.insn.operand_width == 32 && mode == Mode::long64;
      },
+     [](const Difference& found) { return only_upper_halves_differ(found.kvm, found.soft); }},
+    {"this host's processor keeps the flags that BSF and BSR leave undefined (Zen 3); soft has those of its model (Zen 4)",
+     [](const RandomInstruction& random, Mode) { return is_bit_scan(random) && host_keeps_flags_of_scans(); },
      [](const Difference& found) {
-       vm::CpuState soft = found.soft.state;
-       for (unsigned i = 0; i < 16; ++i) {
-         if (static_cast<uint32_t>(soft.gpr[i]) == found.kvm.state.gpr[i]) soft.gpr[i] = found.kvm.state.gpr[i];
-       }
-       return soft == found.kvm.state && found.kvm.accesses == found.soft.accesses;
+       if (((found.kvm.state.rflags ^ found.soft.state.rflags) & ~kUndefinedAfterScan) != 0) return false;
+       Outcome soft = found.soft;
+       soft.state.rflags = found.kvm.state.rflags;
+       // In long mode the emulator's habit above comes with it.
+       bool emulated = found.mode == Mode::long64 && found.random.insn.operand_width == 32;
+       return soft.state == found.kvm.state ? found.kvm.accesses == soft.accesses
+                                            : emulated && only_upper_halves_differ(found.kvm, soft);
      }},
     {"kvm.ko's emulator ignores F2 and F3 in front of LOOPE and LOOPNE; on AMD's processors the last of them is the "
      "condition",

@@ -122,7 +122,7 @@ TEST_F(InspectTest, ReplayUntilStopsThere) {
 
 TEST_F(InspectTest, ReplayFromAKeyframeEndsInTheSameRam) {
   Finished recording =
-      run(dejavm(Words{"record", "-o", path("long.dvt"), "--keyframes", "0.1", "--max-seconds", "4", "-serial", "null"} +
+      run(dejavm(Words{"record", "-o", path("long.dvt"), "--keyframes", "1", "--max-seconds", "8", "-serial", "null"} +
                  guest_options("serial_flood")));
   ASSERT_EQ(recording.status, kDone) << recording.err;
   json info = json::parse(run(dejavm({"info", path("long.dvt"), "--json"})).out);
