@@ -17,18 +17,12 @@ PATH=$PATH:/usr/sbin:/sbin
 
 [ $# -eq 2 ] || { echo "usage: boot_lab.sh DIRECTORY KERNEL_LAB" >&2; exit 1; }
 here=$(cd "$(dirname "$0")" && pwd)
-mkdir -p "$1"
-lab=$(cd "$1" && pwd)
+. "$here/packages.sh"
 kernel_lab=$2
 
 print_paths() { echo "$lab/grub.img"; echo "$lab/memtest.bin"; }
-[ -f "$lab/complete" ] && { print_paths; exit 0; }
+open_lab "$1" && { print_paths; exit 0; }
 command -v mke2fs > /dev/null || { echo "skipped: mke2fs is absent (apt-get install e2fsprogs)" >&2; exit 77; }
-
-work=$(mktemp -d "$lab/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-source "$here/packages.sh"
-
 "$here/debian_kernel.sh" "$kernel_lab" > "$work/kernel"
 { read -r kernel; read -r initrd; } < "$work/kernel"
 
@@ -74,5 +68,5 @@ dd if="$work/core.img" of="$disk" bs=512 seek=1 conv=notrunc status=none
 printf '\x80\xfe\xff\xff\x83\xfe\xff\xff\x00\x08\x00\x00\x00\xf8\x00\x00' | dd of="$disk" bs=1 seek=446 conv=notrunc status=none
 printf '\x55\xaa' | dd of="$disk" bs=1 seek=510 conv=notrunc status=none
 mv "$disk" "$lab/grub.img"
-touch "$lab/complete"
+close_lab
 print_paths

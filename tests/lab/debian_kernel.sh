@@ -21,14 +21,9 @@ case $#-$architecture in
   2-i386) kernels=linux-image-686-pae ;;
   *) echo "usage: debian_kernel.sh DIRECTORY [amd64|i386]" >&2; exit 1 ;;
 esac
-mkdir -p "$1"
-lab=$(cd "$1" && pwd)
 
 print_paths() { ls "$lab"/boot/vmlinuz-*; echo "$lab/initrd.gz"; }
-[ -f "$lab/complete" ] && { print_paths; exit 0; }
-
-work=$(mktemp -d "$lab/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+open_lab "$1" && { print_paths; exit 0; }
 
 download busybox-static  # the host's, which packs the RAM disk
 unpack busybox-static "$work/host"
@@ -67,5 +62,5 @@ echo "console=ttyS0 acpi=off noapic nolapic pci=off nokaslr mitigations=off pani
   > "$lab/cmdline"
 (cd "$root" && echo "lab-init: Linux ${kernel#linux-image-}" && sha256sum etc/known | sed 's|  |  /|') > "$lab/expected"
 echo "lab-init: done" >> "$lab/expected"
-touch "$lab/complete"
+close_lab
 print_paths

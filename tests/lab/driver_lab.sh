@@ -32,14 +32,9 @@ export LC_ALL=C
 . "$(dirname "$0")/packages.sh"
 
 [ $# -eq 1 ] || { echo "usage: driver_lab.sh DIRECTORY" >&2; exit 1; }
-mkdir -p "$1"
-lab=$(cd "$1" && pwd)
 
 print_paths() { ls "$lab"/boot/vmlinuz-*; echo "$lab/initrd.gz"; echo "$lab/initrd-dynamic.gz"; }
-[ -f "$lab/complete" ] && { print_paths; exit 0; }
-
-work=$(mktemp -d "$lab/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+open_lab "$1" && { print_paths; exit 0; }
 
 userland=(coreutils dash libc6 libacl1 libattr1 libgmp10 libselinux1 libpcre2-8-0 libssl3)
 download linux-image-amd64 busybox-static kmod "${userland[@]}"
@@ -151,5 +146,5 @@ pack "$root" "$busybox" "$lab/initrd-dynamic.gz"
 
 mkdir -p "$lab/boot"
 cp "$work"/kernel/boot/vmlinuz-* "$lab/boot/"
-touch "$lab/complete"
+close_lab
 print_paths

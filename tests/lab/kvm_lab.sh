@@ -19,13 +19,6 @@ if ! command -v qemu-system-x86_64 > /dev/null; then
   echo "skipped: qemu-system-x86_64 is absent (apt-get install qemu-system-x86)" >&2
   exit 77
 fi
-mkdir -p "$1"
-lab=$(cd "$1" && pwd)
-shift
-
-work=$(mktemp -d "$lab/work.XXXXXX")
-trap 'rm -rf "$work"' EXIT
-
 prepare() {
   local kernel version root=$work/root
   download linux-image-amd64 busybox-static kmod
@@ -65,9 +58,10 @@ INIT
   pack "$root" "$work/guest/bin/busybox" "$lab/initrd.gz"
   mkdir -p "$lab/boot"
   cp "$work"/kernel/boot/vmlinuz-* "$lab/boot/"
-  touch "$lab/complete"
+  close_lab
 }
-[ -f "$lab/complete" ] || prepare
+open_lab "$1" || prepare
+shift
 
 out=$lab/out
 rm -rf "$out"

@@ -1,6 +1,20 @@
-# For the lab's scripts, to be sourced: fetches Debian packages with apt, installing nothing, and packs RAM disks of them. The caller
-# sets `work`, a directory of its own to work in, and may put options of apt into apt_options.
+# For the lab's scripts, to be sourced: a directory for what they make; Debian packages fetched with apt, installing nothing; RAM disks
+# packed of them. The caller may put options of apt into apt_options.
 apt_options=()
+
+# open_lab DIRECTORY: sets `lab` to it. Fails where it does not hold what the calling script makes, as the script is now: `work` is then
+# a directory to work in, gone at the end of the script, and close_lab says that all is made.
+open_lab() {
+  mkdir -p "$1"
+  lab=$(cd "$1" && pwd)
+  made_by=$(cat "$0" "${BASH_SOURCE[0]}" | sha256sum)
+  [ "$(cat "$lab/complete" 2> /dev/null)" != "$made_by" ] || return 0
+  rm -rf "$lab/boot" "$lab/complete"
+  work=$(mktemp -d "$lab/work.XXXXXX")
+  trap 'rm -rf "$work"' EXIT
+  return 1
+}
+close_lab() { echo "$made_by" > "$lab/complete"; }
 
 # download PACKAGE...: their .deb files into $work. apt's sandbox user cannot write there, so apt warns; that is no error. Nor is an
 # update that fails: sources that are not Debian's may not have the architecture. Ends the script with 77 (CTest reports a skipped
