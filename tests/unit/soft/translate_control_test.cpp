@@ -46,6 +46,44 @@ TEST_F(Translate, EndsAtEveryStepLimit) {
   }
 }
 
+TEST_F(Translate, CountsDownToEveryStepLimit) {
+  // again: dec ecx; jnz again; inc rbx; mov ecx, 20; jmp again
+  guest_.code({0xff, 0xc9, 0x75, 0xfc, 0x48, 0xff, 0xc3, 0xb9, 20, 0, 0, 0, 0xeb, 0xf2});
+  guest_.gpr(vm::rcx) = 20;
+  SoftGuest interpreted;
+  interpreted.long_mode();
+  interpreted.code({0xff, 0xc9, 0x75, 0xfc, 0x48, 0xff, 0xc3, 0xb9, 20, 0, 0, 0, 0xeb, 0xf2});
+  interpreted.gpr(vm::rcx) = 20;
+
+  for (uint64_t limit = 1; limit < 2000; limit += 1 + limit % 37) {
+    run_to(limit);
+    interpreted.core().step_limit = limit;
+    interpreted.run();
+    ASSERT_EQ(guest_.core().steps, limit);
+    ASSERT_EQ(vm::difference(interpreted.cpu(), guest_.cpu()), "") << "at step " << limit;
+  }
+}
+
+TEST_F(Translate, CountsDownFromZeroThroughAllValues) {
+  guest_.code({0x49, 0xff, 0xcd, 0x75, 0xfb});  // again: dec r13; jnz again
+
+  run_to(1'000'000'000'001);
+
+  EXPECT_EQ(guest_.gpr(vm::r13), uint64_t{0} - 500'000'000'001);
+  EXPECT_EQ(guest_.cpu().rip, kCode + 3);
+}
+
+TEST_F(Translate, CountsDownPastTheEnd) {
+  guest_.code({0x48, 0xff, 0xca, 0x75, 0xfb, 0xf4});  // again: dec rdx; jnz again; hlt
+  guest_.gpr(vm::rdx) = 5'000'000'000;
+
+  vm::Exit exit = guest_.run();
+
+  EXPECT_TRUE(std::holds_alternative<vm::Halted>(exit));
+  EXPECT_EQ(guest_.gpr(vm::rdx), 0u);
+  EXPECT_EQ(guest_.core().steps, 10'000'000'001u);
+}
+
 TEST_F(Translate, EndsFarAwayAtTheLimit) {
   guest_.code({0x48, 0xff, 0xc0, 0x48, 0x01, 0xc3, 0xeb, 0xf8});
 

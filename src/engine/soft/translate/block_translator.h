@@ -130,6 +130,7 @@ class BlockTranslator {
   void decode_sites(const Block& block, size_t count);
   void find_live_flags();
   void emit_entry(const Block& block, TranslatedBlock& result);
+  void emit_countdown();
   void emit_page_check(uint64_t linear, uint64_t page);
   void add_to_left(int steps);
   void emit_site(const Site& site);
