@@ -15,6 +15,7 @@ record_target=1.10 replay_target=1.0 random_target_mib=66 zero_target_mib=1
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. "$here/rounds.sh"
 
 "$here/../lab/driver_lab.sh" "$lab" > "$work/lab" 2>&1
 case $? in
@@ -50,31 +51,10 @@ go() {
   esac
 }
 
-# timed COMMAND JOB: runs it, and adds "wall CPU" (user and system, all threads) to its list; a failure ends the benchmark.
-timed() {
-  local wall user system TIMEFORMAT='%3R %3U %3S'
-  : > "$work/console"
-  if ! { time go "$@" < /dev/null > "$work/out" 2> "$work/err"; } 2> "$work/time"; then
-    echo "driver_jobs: $1 of $2 failed:"
-    tail -n 5 "$work/err"
-    exit 1
-  fi
-  if [ "$1" != replay ] && ! grep -q '^lab-init: done' "$work/console"; then
-    echo "driver_jobs: the guest of $1 $2 did not get to the end of /init:"
-    tail -n 5 "$work/console"
-    exit 1
-  fi
-  read -r wall user system < "$work/time"
-  awk "BEGIN { print $wall, $user + $system }" >> "$work/times-$1-$2"
+# measure COMMAND JOB
+measure() {
+  if [ "$1" = replay ]; then timed "$1-$2" go "$@"; else timed_guest "$1-$2" go "$@"; fi
 }
-
-# median NAME COLUMN: 1 is wall, 2 CPU seconds.
-median() {
-  cut -d ' ' -f "$2" "$work/times-$1" | sort -g |
-    awk '{ v[NR] = $1 } END { printf "%.2f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
-}
-
-ratio() { awk "BEGIN { printf \"%.3f\", $(median "$1" "$3") / $(median "$2" "$3") }"; }
 
 above=0
 # within RATIO TARGET: notes it where it is not.
@@ -85,7 +65,7 @@ for ((round = 1; round <= rounds; round++)); do
   # The order turns: what comes second finds another cache than what came first.
   if ((round % 2)); then order=(run record replay); else order=(record run replay); fi
   for job in blk net; do
-    for command in "${order[@]}"; do timed "$command" "$job"; done
+    for command in "${order[@]}"; do measure "$command" "$job"; done
   done
   echo "  round $round: $(for name in {run,record,replay}-{blk,net}; do printf '%s %s   ' "$name" "$(tail -n 1 "$work/times-$name" | cut -d ' ' -f 1)"; done)"
 done
@@ -103,7 +83,7 @@ for job in blk net; do
   compare "replay-$job" "record-$job" $replay_target
 done
 
-for job in none zero random; do timed record "$job"; done
+for job in none zero random; do measure record "$job"; done
 size() { stat -c %s "$work/$1.dvt"; }
 # added JOB TARGET
 added() {

@@ -16,6 +16,7 @@ record_target=1.0 replay_target=0.3
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+. "$here/rounds.sh"
 
 skip() { echo "skipped: $1"; exit 77; }
 command -v qemu-system-x86_64 > /dev/null || skip "qemu-system-x86_64 is absent (apt-get install qemu-system-x86)"
@@ -38,32 +39,6 @@ run() { "$dejavm" run -accel soft "${vm[@]}" -serial "file:$work/console" -debug
 record() { "$dejavm" record -accel soft -o "$work/boot.dvt" "${vm[@]}" -serial "file:$work/console" -debugcon null; }
 replay() { "$dejavm" replay -accel soft "$work/boot.dvt"; }
 
-# timed NAME: runs it, and adds "wall CPU" (user and system, all threads) to its list; a failure ends the benchmark.
-timed() {
-  local wall user system TIMEFORMAT='%3R %3U %3S'
-  : > "$work/console"
-  if ! { time "$1" < /dev/null > "$work/out" 2> "$work/err"; } 2> "$work/time"; then
-    echo "linux_boot: $1 failed:"
-    tail -n 5 "$work/err"
-    exit 1
-  fi
-  if [ "$1" != replay ] && ! grep -q '^lab-init: done' "$work/console"; then
-    echo "linux_boot: the guest of $1 did not get to the end of /init:"
-    tail -n 5 "$work/console"
-    exit 1
-  fi
-  read -r wall user system < "$work/time"
-  awk "BEGIN { print $wall, $user + $system }" >> "$work/times-$1"
-}
-
-# median NAME COLUMN: 1 is wall, 2 CPU seconds.
-median() {
-  cut -d ' ' -f "$2" "$work/times-$1" | sort -g |
-    awk '{ v[NR] = $1 } END { printf "%.2f", NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'
-}
-
-ratio() { awk "BEGIN { printf \"%.2f\", $(median "$1" "$3") / $(median "$2" "$3") }"; }
-
 # hot NAME: the parts of the process that its time goes to, if perf can tell.
 hot() {
   command -v perf > /dev/null || { echo "  (perf is absent)"; return; }
@@ -79,7 +54,9 @@ hot() {
 
 echo "load at the start: $(cut -d ' ' -f 1-3 /proc/loadavg), $(nproc) CPUs; $("${qemu[0]}" --version | head -n 1)"
 for ((round = 1; round <= rounds; round++)); do
-  for name in "${names[@]}"; do timed "$name"; done
+  for name in "${names[@]}"; do
+    if [ "$name" = replay ]; then timed "$name" "$name"; else timed_guest "$name" "$name"; fi
+  done
   echo "  round $round: $(for name in "${names[@]}"; do printf '%s %s   ' "$name" "$(tail -n 1 "$work/times-$name" | cut -d ' ' -f 1)"; done)"
 done
 
