@@ -77,6 +77,27 @@ TEST_F(SoftDiskBootTest, SeabiosBootsFromVirtio) {
   expect_faithful_replay(path("boot.dvt"), recording);
 }
 
+/// Interrupts by the APICs and by messages, DMA, a network, the clock and the end by ACPI in one guest.
+TEST_F(SoftDriverTest, StockKernelDoesAllJobsAndReplays) {
+  const std::string pings = is_soak() ? "100" : "10";
+  for (int i = 0; i < (is_soak() ? 20 : 1); ++i) {
+    SCOPED_TRACE(i);
+    Finished recording = record_jobs(
+        "all.dvt", plain_options("blk,dd,rng,net,hwclock,interrupts", "end=poweroff pings=" + pings) +
+                       disk(path("random.img")) +
+                       Words{"-device", "virtio-rng-pci", "-netdev", "user,id=lan", "-device", "e1000,netdev=lan"});
+
+    ASSERT_EQ(recording.status, kDone) << recording.err;
+    EXPECT_THAT(recording.err, HasSubstr("the guest powered off (ACPI)"));
+    EXPECT_THAT(recording.out, AllOf(HasSubstr("vda: 64 MiB " + sum_of("random.img")), HasSubstr("rng: virtio_rng.0"),
+                                     HasSubstr(pings + " packets transmitted, " + pings + " packets received"),
+                                     HasSubstr("Thu Jan  1 00:0")));
+    EXPECT_THAT(recording.out, AllOf(HasSubstr("-edge      virtio0-req.0"), HasSubstr("-fasteoi   eth0"),
+                                     HasSubstr("Local timer interrupts")));
+    expect_faithful_replay(path("all.dvt"), recording);
+  }
+}
+
 TEST_F(SoftDriverTest, ReadsADiskAndReplays) {
   const std::string sum = sum_of("random.img");
   for (int i = 0; i < (is_soak() ? 20 : 1); ++i) {
