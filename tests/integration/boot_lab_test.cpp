@@ -32,7 +32,7 @@ class SoftBootLabTest : public LabTest {
     auto deadline = std::chrono::steady_clock::now() + kLabLimit;
     while (guest.running() && std::chrono::steady_clock::now() < deadline) {
       guest.write_input("\r");
-      if (guest.wait_for_text(text, std::chrono::seconds(1))) return true;
+      if (guest.wait_for_text(text, {}, std::chrono::seconds(1))) return true;
     }
     return false;
   }

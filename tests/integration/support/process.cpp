@@ -93,11 +93,15 @@ void Process::signal(int number) const {
   if (!ended_) ::kill(pid_, number);  // else its number may be another process's
 }
 
-bool Process::wait_for_text(std::string_view text, std::chrono::seconds limit) {
+bool Process::wait_for_text(std::string_view text, std::string_view behind, std::chrono::seconds limit) {
+  auto has_both = [&](const std::string& output) {
+    size_t at = output.find(behind);
+    return at != std::string::npos && output.find(text, at + behind.size()) != std::string::npos;
+  };
   auto deadline = std::chrono::steady_clock::now() + limit;
   for (;;) {
     bool alive = running();
-    if (out().find(text) != std::string::npos || err().find(text) != std::string::npos) return true;
+    if (has_both(out()) || has_both(err())) return true;
     if (!alive || std::chrono::steady_clock::now() >= deadline) return false;
     std::this_thread::sleep_for(kPollEvery);
   }

@@ -40,9 +40,10 @@ class Process {
   void close_input() { input_.close(); }
   void signal(int number) const;
   bool running();
-  /// True once standard output and standard error together contain `text`; false when the process ended or `limit` passed
-  /// without it.
-  bool wait_for_text(std::string_view text, std::chrono::seconds limit = std::chrono::seconds(60));
+  /// True once standard output or standard error contains `text`, behind the first `behind`; false when the process ended or
+  /// `limit` passed without it.
+  bool wait_for_text(std::string_view text, std::string_view behind = {},
+                     std::chrono::seconds limit = std::chrono::seconds(60));
   /// Closes the input and waits for the end; after `limit` the process is killed.
   Finished wait(std::chrono::seconds limit = kLongEnough);
 
