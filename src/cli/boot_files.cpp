@@ -51,24 +51,10 @@ Result<loader::RawImage> read_raw_image(const DeviceOption& device, uint64_t lim
   return image;
 }
 
-/// "FILE ARGUMENTS,FILE ARGUMENTS", a comma within written twice, as QEMU has it for multiboot modules.
-std::vector<std::string> module_texts(const std::string& option) {
-  std::vector<std::string> texts(1);
-  for (size_t i = 0; i < option.size(); ++i) {
-    if (option[i] != ',') {
-      texts.back() += option[i];
-    } else if (i + 1 < option.size() && option[i + 1] == ',') {
-      texts.back() += option[i++];
-    } else {
-      texts.emplace_back();
-    }
-  }
-  return texts;
-}
-
 Status read_initrd(loader::BootRequest& request, const std::string& option, uint64_t limit) {
   bool modules = request.kernel && loader::takes_modules(request.kernel->bytes);
-  for (const std::string& text : modules ? module_texts(option) : std::vector<std::string>{option}) {
+  // "FILE ARGUMENTS,FILE ARGUMENTS", as QEMU has it for multiboot modules.
+  for (const std::string& text : modules ? split_option(option) : std::vector<std::string>{option}) {
     TRY_ASSIGN(Bytes bytes, read_file(modules ? text.substr(0, text.find(' ')) : text, limit));
     request.initrd.push_back({text, std::move(bytes)});
   }

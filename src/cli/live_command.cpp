@@ -28,7 +28,8 @@ namespace dejavm::cli {
 namespace {
 
 constexpr uint64_t kMaxBios = uint64_t{16} << 20;
-constexpr const char* kE1000Rom = "/usr/lib/ipxe/qemu/pxe-e1000.rom";  // Debian's ipxe-qemu, which QEMU takes too
+constexpr const char* kE1000Rom =
+    "/usr/lib/ipxe/qemu/pxe-e1000.rom";  // Debian's ipxe-qemu; QEMU's is the same for firmware and EFI at once
 
 struct LiveCommand {
   VmOptions vm;

@@ -123,6 +123,8 @@ void Hpet::write_config(uint64_t value) {
 void Hpet::write_timer_config(Timer& timer, uint64_t value) {
   advance(timer);
   bool had_interrupts = (timer.config & kInterrupts) != 0;
+  // A level belongs to the output and the trigger mode that made it.
+  if (((timer.config ^ value) & (kLevel | kRoute)) != 0) timer.asserted = false;
   uint64_t route = (kRoutes >> route_of(value) & 1) != 0 ? value & kRoute : timer.config & kRoute;
   timer.config = (timer.config & ~(kTimerWritable | kRoute)) | (value & kTimerWritable) | route;
   if ((timer.config & k32Bit) != 0) {

@@ -160,7 +160,7 @@ void LocalApic::write_spurious(uint32_t value) {
   bool was_enabled = enabled();
   spurious_ = value & 0x1ff;
   if (was_enabled && !enabled()) {
-    for (unsigned i = 0; i < kLvts; ++i) write_lvt(i, lvt_[i]);
+    for (unsigned i = 0; i < kLvts; ++i) write_lvt(i, lvt_[i] | kLvtMasked);
   }
   update();
 }
@@ -203,8 +203,9 @@ void LocalApic::send(uint32_t command) {
 }
 
 bool LocalApic::is_for_us(uint8_t destination, bool logical) const {
-  if (!logical) return destination == id_ || destination == kEverybody;
-  if (logical_model_ == 15 || destination == kEverybody) return (destination & logical_id_) != 0;
+  if (destination == kEverybody) return true;
+  if (!logical) return destination == id_;
+  if (logical_model_ == 15) return (destination & logical_id_) != 0;
   // A cluster and a set of its members; cluster 15 is all.
   bool cluster = destination >> 4 == logical_id_ >> 4 || destination >> 4 == 15;
   return cluster && (destination & logical_id_ & 15) != 0;

@@ -18,8 +18,8 @@ namespace dejavm::devices {
 
 /// Takes messages, keeps what waits by priority, and gives it to the CPU. LINT0 has the 8259's INTR on it and lets it
 /// through (ExtINT) from reset on, as firmware would have set it up. Not there: x2APIC, TSC deadlines, moving the window,
-/// SMIs and NMIs (nothing on the board makes one; an IPI of such a kind, INIT and start-up are dropped), and the link
-/// between the TPR and CR8: each keeps its own value and only the TPR holds interrupts back.
+/// SMIs and NMIs (nothing on the board makes one; messages of such a kind, INIT, start-up and ExtINT are dropped), and the
+/// link between the TPR and CR8: each keeps its own value and only the TPR holds interrupts back.
 class LocalApic final : public vm::Device, public vm::IrqSink {
  public:
   static constexpr uint64_t kBase = 0xfee00000;

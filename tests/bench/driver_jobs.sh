@@ -29,14 +29,14 @@ head -c 64M /dev/urandom > "$work/random.img"
 truncate -s 64M "$work/zero.img"
 linux="console=ttyS0 acpi=off noapic nolapic nokaslr mitigations=off panic=-1 reboot=k no_timer_check rdinit=/init"
 vm=(-accel soft -m 256M -no-reboot -rtc base=2026-01-01 -debugcon null -kernel "$kernel" -initrd "$initrd")
-disk() { echo "-device virtio-blk-pci,drive=d -drive file=$work/$1.img,format=raw,if=none,id=d"; }
+disk() { printf '%s\n' -device virtio-blk-pci,drive=d -drive "file=${work//,/,,}/$1.img,format=raw,if=none,id=d"; }
 
 # options JOB: the job's part of the VM's options, a word each.
 options() {
   case $1 in
-    blk) printf '%s\n' $(disk random) -append "$linux job=dd" ;;
+    blk) disk random; printf '%s\n' -append "$linux job=dd" ;;
     net) printf '%s\n' -netdev user,id=lan -device e1000,netdev=lan,romfile= -append "$linux job=net" ;;
-    none | zero | random) printf '%s\n' $(disk "${1/none/zero}") -append "$linux job=hwclock$([ "$1" = none ] || echo ,dd)" ;;
+    none | zero | random) disk "${1/none/zero}"; printf '%s\n' -append "$linux job=hwclock$([ "$1" = none ] || echo ,dd)" ;;
   esac
 }
 

@@ -72,7 +72,7 @@ TEST_F(SoftBootLabTest, MemtestStartsTesting) {
       dejavm({"record", "-o", path("memtest.dvt"), "-accel", "soft", "-m", "64M", "-no-reboot", "-rtc", "base=2026-01-01",
               "-kernel", memtest(), "-append", "console=ttyS0,115200", "--max-seconds", "3600"}));
   bool testing = press_enter_until(recorder, "[Address test, walking ones");
-  bool second_pattern = testing && recorder.wait_for_text("0xffffffffffffffff", kLabLimit);
+  bool second_pattern = testing && recorder.wait_for_text("0xffffffffffffffff", {}, kLabLimit);
   recorder.signal(SIGTERM);
   Finished recording = recorder.wait();
 

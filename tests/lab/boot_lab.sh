@@ -21,10 +21,10 @@ here=$(cd "$(dirname "$0")" && pwd)
 kernel_lab=$2
 
 print_paths() { echo "$lab/grub.img"; echo "$lab/memtest.bin"; }
-open_lab "$1" && { print_paths; exit 0; }
+files=$("$here/debian_kernel.sh" "$kernel_lab") || exit
+{ read -r kernel; read -r initrd; } <<< "$files"
+open_lab "$1" "$kernel_lab/complete" && { print_paths; exit 0; }
 command -v mke2fs > /dev/null || { echo "skipped: mke2fs is absent (apt-get install e2fsprogs)" >&2; exit 77; }
-"$here/debian_kernel.sh" "$kernel_lab" > "$work/kernel"
-{ read -r kernel; read -r initrd; } < "$work/kernel"
 
 # grub-mkimage wants a library that Debian installs with LVM only.
 download grub-pc-bin grub-common libdevmapper1.02.1 memtest86+

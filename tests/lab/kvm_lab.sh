@@ -62,9 +62,12 @@ INIT
 }
 open_lab "$1" || prepare
 shift
+case $lab in
+  *[[:space:],]*) echo "kvm_lab.sh: no blank and no comma may be in $lab: QEMU and the kernel take them for something else" >&2; exit 1 ;;
+esac
 
 out=$lab/out
-rm -rf "$out"
+rm -rf "$out" "$lab/console" "$lab/qemu.log"
 mkdir -p "$out"
 {
   echo "export LC_ALL=C HOME=/root TERM=${TERM:-dumb} PATH=$(printf %q "$PATH") LAB_OUT=$(printf %q "$out")"
@@ -104,7 +107,7 @@ else
 fi
 if [ ! -f "$out/.status" ]; then
   echo "lab: the machine ended early (QEMU: exit status $status):" >&2
-  tail -n 15 "$lab/qemu.log" "$lab/console" >&2
+  tail -n 15 "$lab/qemu.log" "$lab/console" >&2 || true
   exit 125
 fi
 exit "$(cat "$out/.status")"

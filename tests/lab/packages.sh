@@ -2,15 +2,17 @@
 # packed of them. The caller may put options of apt into apt_options.
 apt_options=()
 
-# open_lab DIRECTORY: sets `lab` to it. Fails where it does not hold what the calling script makes, as the script is now: `work` is then
-# a directory to work in, gone at the end of the script, and close_lab says that all is made.
+# open_lab DIRECTORY [FILE...]: sets `lab` to it, for this script alone until it ends. Fails where it does not hold what the calling
+# script makes, as the script and the FILEs are now: `work` is then a directory to work in, gone at the end of the script, and
+# close_lab says that all is made. Callers ask for its status, so that errors end the script by hand here.
 open_lab() {
-  mkdir -p "$1"
-  lab=$(cd "$1" && pwd)
-  made_by=$(cat "$0" "${BASH_SOURCE[0]}" | sha256sum)
+  [ -n "$1" ] && mkdir -p "$1" && lab=$(cd "$1" && pwd) && exec {lab_lock}< "$lab" && flock "$lab_lock" ||
+    { echo "${0##*/}: '$1' cannot be used as a directory" >&2; exit 1; }
+  shift
+  made_by=$(cat "$0" "${BASH_SOURCE[0]}" "$@" | sha256sum)
   [ "$(cat "$lab/complete" 2> /dev/null)" != "$made_by" ] || return 0
-  rm -rf "$lab/boot" "$lab/complete"
-  work=$(mktemp -d "$lab/work.XXXXXX")
+  rm -rf "${lab:?}/boot" "${lab:?}/complete"
+  work=$(mktemp -d "$lab/work.XXXXXX") || exit 1
   trap 'rm -rf "$work"' EXIT
   return 1
 }

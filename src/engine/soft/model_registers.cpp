@@ -90,7 +90,7 @@ void require_supervisor(const Core& core) {
   if (core.cpl() != 0) raise_gp();
 }
 
-/// The x2APIC's registers: there is no local APIC, and KVM answers so without asking anybody.
+/// The x2APIC's registers: the local APIC is no x2APIC, and KVM answers so without asking anybody.
 void refuse_x2apic(uint32_t index) {
   if (index >= 0x800 && index <= 0x8ff) raise_gp();
 }

@@ -147,6 +147,7 @@ TEST_F(LocalApicTest, DisablingMasksItsOwnInterrupts) {
   write(kSvr, 0xff);
   write(kSvr, 0x1ff);
   EXPECT_EQ(read(kLvtTimer), kMasked | 0x41);
+  EXPECT_FALSE(apic.passes_external());
 }
 
 TEST_F(LocalApicTest, WhileDisabledNothingCanBeUnmaskedButLint0) {
@@ -246,6 +247,11 @@ TEST_F(LocalApicTest, FlatLogicalDestinationsAreSets) {
   apic.receive({.destination = 0xfd, .logical = true, .vector = 0x41});
   EXPECT_FALSE(apic.pending());
   apic.receive({.destination = 0x06, .logical = true, .mode = DeliveryMode::lowest_priority, .vector = 0x41});
+  EXPECT_EQ(acknowledge(), 0x41);
+}
+
+TEST_F(LocalApicTest, ALogicalBroadcastReachesIt) {
+  apic.receive({.destination = 0xff, .logical = true, .vector = 0x41});
   EXPECT_EQ(acknowledge(), 0x41);
 }
 
