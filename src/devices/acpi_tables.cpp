@@ -1,13 +1,16 @@
 #include "devices/acpi_tables.h"
 
+#include "devices/hpet.h"
+#include "devices/ioapic.h"
+#include "devices/local_apic.h"
+
 namespace dejavm::devices {
 namespace {
 
 constexpr uint64_t kGib = uint64_t{1} << 30;
-constexpr uint64_t kPciEnd = 0xfec00000;  // the I/O APIC
+constexpr uint64_t kPciEnd = IoApic::kBase;
 constexpr uint64_t kPciWindow64 = 2 * kGib;
 constexpr uint64_t kPhysicalEnd = uint64_t{1} << 40;
-constexpr uint32_t kLocalApic = 0xfee00000, kIoApic = 0xfec00000, kHpet = 0xfed00000;
 constexpr uint16_t kApmCommand = 0xb2, kGpeBlock = 0xafe0, kResetControl = 0xcf9;
 constexpr unsigned kSci = 9;
 
@@ -113,7 +116,7 @@ void put_override(AcpiImage& image, unsigned line, uint32_t gsi, uint16_t flags)
 size_t put_madt(AcpiImage& image) {
   constexpr uint16_t kHighLevel = 0x0d;
   size_t at = image.begin_table("APIC", 1);
-  image.put(kLocalApic, 4);
+  image.put(LocalApic::kBase, 4);
   image.put(1, 4);  // there are two 8259 as well
   image.put(0, 1);  // processor 0 has local APIC 0
   image.put(8, 1);
@@ -122,7 +125,7 @@ size_t put_madt(AcpiImage& image) {
   image.put(1, 1);  // I/O APIC 0 has the interrupts from 0 on
   image.put(12, 1);
   image.put(0, 2);
-  image.put(kIoApic, 4);
+  image.put(IoApic::kBase, 4);
   image.put(0, 4);
   put_override(image, 0, 2, 0);
   for (unsigned line : {5u, kSci, 10u, 11u}) put_override(image, line, line, kHighLevel);
@@ -139,7 +142,7 @@ size_t put_hpet(AcpiImage& image) {
   size_t at = image.begin_table("HPET", 1);
   image.put(0x8086a201, 4);  // the low half of its capabilities register
   image.put(0, 4);           // memory
-  image.put(kHpet, 8);
+  image.put(Hpet::kBase, 8);
   image.put(0, 4);  // number 0, no minimum period, no page protection
   image.end_table();
   return at;

@@ -3,11 +3,13 @@
 #include <numeric>
 #include <string_view>
 
+#include "devices/ioapic.h"
+#include "devices/local_apic.h"
+
 namespace dejavm::devices {
 namespace {
 
 constexpr size_t kPointerSize = 16, kHeaderSize = 44;
-constexpr uint32_t kLocalApic = 0xfee00000, kIoApic = 0xfec00000;
 constexpr uint8_t kProcessor = 0, kBus = 1, kIoApicEntry = 2, kIoInterrupt = 3, kLocalInterrupt = 4;
 constexpr uint8_t kVectored = 0, kNmi = 1, kExtInt = 3;
 constexpr uint8_t kPciBus = 0, kIsaBus = 1;
@@ -54,7 +56,7 @@ Bytes entries(const MpConfig& config, uint16_t& count) {
   put(bytes, 0, 1);     // I/O APIC 0
   put(bytes, 0x11, 1);  // its version
   put(bytes, 1, 1);     // enabled
-  put(bytes, kIoApic, 4);
+  put(bytes, IoApic::kBase, 4);
   count = 4;
   for (const MpPciInterrupt& pci : config.pci) {
     put_interrupt(bytes, kIoInterrupt, kVectored, kActiveHigh, kPciBus, pci.slot << 2 | pci.pin, 0, pci.line);
@@ -95,7 +97,7 @@ Bytes mp_table(uint32_t address, const MpConfig& config) {
   put(bytes, "BOCHSCPU0.1         ");
   put(bytes, 0, 6);  // no table of the OEM
   put(bytes, count, 2);
-  put(bytes, kLocalApic, 4);
+  put(bytes, LocalApic::kBase, 4);
   put(bytes, 0, 4);  // no extended entries
   bytes.insert(bytes.end(), body.begin(), body.end());
   set_checksum(bytes, 0, kPointerSize, 10);
