@@ -72,6 +72,7 @@ class Translator {
   void emit_leave();
   void emit_slow();
   void emit_follow();
+  void emit_refetch();
   void emit_call(Callee callee);
 
   const TranslatedBlock* find(const Block& block, const BlockKey& key);
@@ -84,12 +85,14 @@ class Translator {
   const uint8_t* code_here();
   void prepare();
   static const uint8_t* follow(Translator* translator, uint32_t link) noexcept;
+  static const uint8_t* refetch(Translator* translator, uint32_t) noexcept;
   static const uint8_t* run_slowly(Translator* translator, uint32_t point) noexcept;
   bool run_point(const SlowPoint& point);
   const uint8_t* go_on() noexcept;
   const uint8_t* quit();
   void keep_flags_in_frame();
   void keep_flags_in_state();
+  void keep_all_in_core();
 
   Core& core_;
   const unsigned visits_;
