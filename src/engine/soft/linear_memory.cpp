@@ -354,7 +354,11 @@ void LinearMemory::root_changed(uint64_t before) {
   if (!from || !to || worn) return flush();
   const uint8_t *old_root = memory_.host(*from * vm::kPageSize), *new_root = memory_.host(*to * vm::kPageSize);
   std::bitset<512> differ;
-  for (size_t i = 0; i < differ.size(); ++i) differ[i] = std::memcmp(old_root + i * 8, new_root + i * 8, 8) != 0;
+  constexpr size_t kAtOnce = 64;
+  for (size_t at = 0; at < vm::kPageSize; at += kAtOnce) {
+    if (std::memcmp(old_root + at, new_root + at, kAtOnce) == 0) continue;
+    for (size_t i = at / 8; i < (at + kAtOnce) / 8; ++i) differ[i] = std::memcmp(old_root + i * 8, new_root + i * 8, 8) != 0;
+  }
   tlb_.drop_regions(differ);
   slow_.flush();
   if (tables_.mark(*to)) tlb_.drop_writes_to(new_root);

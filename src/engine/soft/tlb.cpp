@@ -19,6 +19,7 @@ void Tlb::put(bool user, Reach reach, TlbEntry entry) {
     used_.push_back({user, reach, static_cast<uint16_t>(at)});
   }
   entries_[user][static_cast<size_t>(reach)][at] = entry;
+  regions_[region(entry.tag)] = true;
 }
 
 void Tlb::install(bool user, Reach reach, uint64_t linear, const uint8_t* host) {
@@ -35,12 +36,15 @@ void Tlb::flush() {
     is_listed_[slot.user][static_cast<size_t>(slot.reach)][slot.index] = false;
   }
   used_.clear();
+  regions_.reset();
 }
 
 void Tlb::drop_regions(const std::bitset<512>& regions) {
+  if ((regions & regions_).none()) return;
   for (Slot slot : used_) {
-    if (regions[at(slot).tag >> 39 & 511]) at(slot) = empty(slot.index);
+    if (regions[region(at(slot).tag)]) at(slot) = empty(slot.index);
   }
+  regions_ &= ~regions;
 }
 
 void Tlb::drop_page(uint64_t linear) {

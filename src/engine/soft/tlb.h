@@ -60,6 +60,7 @@ class Tlb {
     uint16_t index;
   };
   TlbEntry& at(Slot slot) { return entries_[slot.user][static_cast<size_t>(slot.reach)][slot.index]; }
+  static constexpr size_t region(uint64_t linear) { return linear >> 39 & 511; }
   static constexpr size_t index(uint64_t linear) { return (linear >> 12) % kEntries; }
   static constexpr TlbEntry empty(size_t index) { return {index == 0 ? 0x1000u : 0, ~uint64_t{0}}; }
   void put(bool user, Reach reach, TlbEntry entry);
@@ -68,6 +69,7 @@ class Tlb {
 
   std::array<std::array<std::array<TlbEntry, kEntries>, 3>, 2> entries_{};
   std::array<std::array<std::bitset<kEntries>, 3>, 2> is_listed_;  // in used_
+  std::bitset<512> regions_;                                       // that hold entries; an emptied one may be set, too
   std::vector<Slot> used_;  // every entry that is not empty is in here, once; an emptied one may be, too
 };
 

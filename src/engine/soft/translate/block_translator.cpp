@@ -129,7 +129,7 @@ void BlockTranslator::emit_site(const Site& site) {
   if (is_branch && emit_branch(site)) {
     ended_ = true;
   } else if (site.insn->ends_block) {
-    call_slow(site);  // does not come back
+    if (!emit_repeated_string(site)) call_slow(site);  // does not come back
     ended_ = true;
   } else if (!emit_special(site)) {
     call_slow(site);

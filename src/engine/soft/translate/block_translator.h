@@ -191,6 +191,11 @@ class BlockTranslator {
   unsigned word_size() const { return mode_.wide ? 8 : 4; }
   void store_constant_at_address(uint64_t value);
 
+  // string_code.cpp
+  bool emit_repeated_string(const Site& site);
+  void check_repetition(const Site& site);
+  void emit_string_lookup(const Site& site, Host pointer, Reach reach, unsigned scale);
+
   // branch_code.cpp
   bool emit_branch(const Site& site);
   bool emit_jump(const Site& site);
