@@ -5,8 +5,8 @@
 // while single-stepping, with debug registers that wait for instructions or in an interrupt shadow.
 //
 // Blocks are translated when they have come up often enough, chained by their direct jumps and found by jump caches after
-// indirect ones. Nothing is ever taken out of the chains: the entries of a block whose bytes are written (CodePages) lead
-// out of the code from then on, and to its new translation when there is one. An entry from another page checks that the
+// indirect ones. Nothing is ever taken out of the chains: the entries of a block whose bytes are written (CodePages) search
+// for its new translation from then on. An entry from another page checks that the
 // bytes are still there (the Tlb). When the memory is full, everything is thrown away.
 //
 // Undefined flags: shifts, rotates, multiplications, DIV, BT and BSF leave flags that differ between CPUs. The host runs
