@@ -7,12 +7,12 @@
 #include "base/check.h"
 #include "engine/kvm/kvm_access.h"
 #include "engine/kvm/kvm_debug.h"
-#include "engine/kvm/kvm_delivery.h"
 #include "engine/kvm/kvm_failure.h"
 #include "engine/kvm/kvm_kick.h"
 #include "engine/kvm/kvm_memory.h"
 #include "engine/kvm/kvm_model.h"
 #include "engine/kvm/kvm_registers.h"
+#include "engine/kvm/kvm_step_guard.h"
 #include "vm/translate.h"
 
 namespace dejavm::kvm {
@@ -158,6 +158,8 @@ Result<Exit> KvmVcpu::run_step() {
   TRY_ASSIGN(bool halt, next_is_halt());
   TRY_ASSIGN(auto early, deliver_event());
   if (early) return *early;
+  StepGuard guard(fd(), registers_, debug_, memory_);
+  if (!halt) TRY(guard.before_step());
   for (;;) {
     // Stepping over HLT would hide the exit on some hosts; HLT exits by itself.
     TRY(halt ? debug_.disarm() : debug_.arm_step());
@@ -168,28 +170,30 @@ Result<Exit> KvmVcpu::run_step() {
       TRY_ASSIGN(Exit rest, run_complete());
       return std::holds_alternative<vm::Completed>(rest) ? Exit{vm::Stepped{}} : rest;
     }
-    if (!std::holds_alternative<vm::Completed>(*exit)) return *exit;
+    if (std::holds_alternative<vm::Completed>(*exit)) continue;
+    TRY_ASSIGN(bool delivered, guard.after(*exit));
+    return delivered ? Exit{vm::Stepped{}} : *exit;
   }
 }
 
-/// An interrupt that waits would be delivered with the trap flag of single-step in its frame, where the guest sees it. A
-/// breakpoint on the handler's first instruction ends the delivery without one.
+/// An interrupt that waits would be delivered with the trap flag of single-step in its frame, where the guest sees it: it is
+/// delivered first. An exit: what came in between.
 Result<std::optional<Exit>> KvmVcpu::deliver_event() {
   TRY_ASSIGN(const kvm_sync_regs* registers, registers_.get());
   constexpr uint8_t kNmi = 2;
   const kvm_vcpu_events& events = registers->events;
   bool nmi = events.nmi.injected != 0 || events.nmi.pending != 0;
-  if (!found_.capabilities.hardware_breakpoints || (!nmi && events.interrupt.injected == 0)) return std::nullopt;
-  TRY_ASSIGN(vm::CpuState state, present_registers());
-  auto handler = handler_address(state, memory_, nmi ? kNmi : events.interrupt.nr);
-  if (!handler) return std::nullopt;
-  TRY(debug_.arm_once(*handler));
-  for (;;) {
+  if (!nmi && events.interrupt.injected == 0) return std::nullopt;
+  StepGuard guard(fd(), registers_, debug_, memory_);
+  TRY_ASSIGN(bool caught, guard.before_delivery(nmi ? kNmi : events.interrupt.nr));
+  while (caught) {
     kick_.before_step();
     TRY_ASSIGN(auto exit, enter());
-    if (exit && std::holds_alternative<vm::Stepped>(*exit)) return std::nullopt;
-    if (exit && !std::holds_alternative<vm::Completed>(*exit)) return exit;
+    if (!exit || std::holds_alternative<vm::Completed>(*exit)) continue;
+    TRY_ASSIGN(bool delivered, guard.after(*exit));
+    return delivered ? std::nullopt : exit;
   }
+  return std::nullopt;
 }
 
 Result<Exit> KvmVcpu::run_complete() {

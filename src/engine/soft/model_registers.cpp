@@ -80,7 +80,7 @@ uint64_t checked_value(const Core& core, uint32_t index, uint64_t value) {
       return value;
     case kMsrSysenterEsp:
     case kMsrSysenterEip:
-      return static_cast<uint64_t>(static_cast<int64_t>(value << 16) >> 16);  // KVM makes them canonical
+      return static_cast<uint32_t>(value);  // as KVM for AMD's processors, which have SYSENTER outside long mode only
     default:
       return value;
   }
