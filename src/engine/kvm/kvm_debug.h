@@ -20,6 +20,7 @@ class KvmDebug {
 
   /// At most kMaxHardwareBreakpoints; in force after the next arm_breakpoints().
   void set_breakpoints(std::span<const vm::GuestVirt> addresses);
+  std::span<const vm::GuestVirt> breakpoints() const { return breakpoints_; }
   bool any() const { return !breakpoints_.empty(); }
   bool has(vm::GuestVirt address) const;
 

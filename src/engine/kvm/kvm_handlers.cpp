@@ -19,7 +19,6 @@ PlantedHalts::~PlantedHalts() {
 }
 
 void PlantedHalts::plant(const vm::CpuState& cpu, vm::GuestVirt address) {
-  if (address.value == cpu.linear_rip()) return;
   auto same = [&](const Planted& planted) { return planted.address == address; };
   if (std::any_of(planted_.begin(), planted_.end(), same)) return;
   auto gpa = vm::translate(cpu, memory_, address);
@@ -31,7 +30,8 @@ void PlantedHalts::plant(const vm::CpuState& cpu, vm::GuestVirt address) {
 }
 
 void PlantedHalts::plant_vector(const vm::CpuState& cpu, uint8_t vector) {
-  if (auto handler = handler_address(cpu, memory_, vector)) plant(cpu, *handler);
+  auto handler = handler_address(cpu, memory_, vector);
+  if (handler && handler->value != cpu.linear_rip()) plant(cpu, *handler);
 }
 
 void PlantedHalts::plant_exceptions(const vm::CpuState& cpu) {

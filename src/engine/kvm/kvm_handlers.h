@@ -20,9 +20,9 @@ class PlantedHalts {
   PlantedHalts(const PlantedHalts&) = delete;
   PlantedHalts& operator=(const PlantedHalts&) = delete;
 
-  /// Not where the guest goes on (`cpu`'s RIP), and not where no memory is mapped.
+  /// Nothing where no memory is mapped. At the guest's next instruction it would end the run before that.
   void plant(const vm::CpuState& cpu, vm::GuestVirt address);
-  /// The handlers of the exceptions that instructions raise.
+  /// The handlers of the exceptions that instructions raise, and of one vector, but where the guest is at its start.
   void plant_exceptions(const vm::CpuState& cpu);
   void plant_vector(const vm::CpuState& cpu, uint8_t vector);
 

@@ -87,6 +87,15 @@ Result<bool> StepGuard::before_delivery(uint8_t vector) {
   return true;
 }
 
+Status StepGuard::before_run(std::span<const vm::GuestVirt> addresses, bool in_instruction) {
+  TRY_ASSIGN(before_, look());
+  for (vm::GuestVirt address : addresses) {
+    bool next = !in_instruction && address.value == before_.linear_rip();
+    if (!next && !vm::is_user_page(before_, memory_, address)) halts_.plant(before_, address);
+  }
+  return {};
+}
+
 Result<bool> StepGuard::after(const vm::Exit& exit) {
   bool stepped = std::holds_alternative<vm::Stepped>(exit);
   if (!stepped && !std::holds_alternative<vm::Halted>(exit)) return false;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "base/result.h"
 #include "engine/kvm/kvm_debug.h"
@@ -26,6 +27,9 @@ class StepGuard {
   Status before_step();
   /// At an instruction boundary where an event waits: the delivery is to end at its handler. False: that is not to be had.
   Result<bool> before_delivery(uint8_t vector);
+  /// The guest is to be caught at these addresses, as far as they are no user code's. `in_instruction`: it completes one
+  /// before it comes to where RIP is.
+  Status before_run(std::span<const vm::GuestVirt> addresses, bool in_instruction);
 
   /// For the exit that ended the step or the delivery. True: the guest was caught: the step or the delivery ends here.
   Result<bool> after(const vm::Exit& exit);

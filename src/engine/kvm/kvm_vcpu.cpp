@@ -55,6 +55,7 @@ class KvmVcpu final : public vm::Vcpu {
   void request_window(bool wanted) override { window_wanted_ = wanted; }
 
   Status set_breakpoints(std::span<const vm::GuestVirt> addresses) override;
+  Result<bool> can_break_at(vm::GuestVirt address) override;
   Status collect_dirty() override { return slots_.collect_dirty(); }
 
  private:
@@ -69,7 +70,7 @@ class KvmVcpu final : public vm::Vcpu {
   Result<bool> interrupted();
 
   /// KVM_RUN once. Completed: nothing is pending and nothing else happened (EINTR). Nullopt: the guest wrote ROM, which
-  /// changes nothing; the instruction waits to be completed.
+  /// changes nothing, or an MSR that takes no such value; the instruction waits to be completed.
   Result<std::optional<Exit>> enter();
   Result<std::optional<Exit>> decode();
   Result<std::optional<Exit>> decode_mmio();
@@ -109,12 +110,23 @@ Result<Exit> KvmVcpu::run_free() {
   TRY_ASSIGN(auto left, leave_breakpoint());
   if (left) return *left;
   mode_ = RunMode::free;
-  TRY(debug_.arm_breakpoints());
+  TRY(found_.debug_breakpoints ? debug_.arm_breakpoints() : debug_.disarm());
   shared().request_interrupt_window = window_wanted_ ? 1 : 0;
   kick_.before_run();
+  std::optional<StepGuard> guard;
+  if (!found_.debug_breakpoints && debug_.any()) {
+    vm::GuestVirt here{quick_registers().linear_rip()};
+    if (!access_.waiting() && debug_.has(here)) return Exit{vm::BreakpointHit{here}};  // a step off another one led here
+    guard.emplace(fd(), registers_, debug_, memory_);
+    TRY(guard->before_run(debug_.breakpoints(), access_.waiting()));
+  }
   for (;;) {
     TRY_ASSIGN(auto exit, enter());
-    if (exit && !std::holds_alternative<vm::Completed>(*exit)) return *exit;
+    if (exit && !std::holds_alternative<vm::Completed>(*exit)) {
+      if (!guard) return *exit;
+      TRY_ASSIGN(bool caught, guard->after(*exit));
+      return caught ? Exit{vm::BreakpointHit{{quick_registers().linear_rip()}}} : *exit;
+    }
     if (exit) {
       TRY_ASSIGN(bool stop, interrupted());
       if (stop) return Exit{vm::Interrupted{}};
@@ -239,7 +251,9 @@ Result<std::optional<Exit>> KvmVcpu::decode() {
     case KVM_EXIT_X86_RDMSR:
       return Exit{access_.begin_msr(false)};
     case KVM_EXIT_X86_WRMSR:
-      return Exit{access_.begin_msr(true)};
+      if (!takes_no_write(run.msr.index)) return Exit{access_.begin_msr(true)};
+      access_.begin_refused_msr();
+      return std::nullopt;
     case KVM_EXIT_HLT:
       return Exit{vm::Halted{}};
     case KVM_EXIT_SHUTDOWN:
@@ -368,6 +382,13 @@ Status KvmVcpu::set_breakpoints(std::span<const vm::GuestVirt> addresses) {
   }
   debug_.set_breakpoints(addresses);
   return {};
+}
+
+/// Neither a HLT nor the debug registers of a KVM that interprets ring 0 stop user code.
+Result<bool> KvmVcpu::can_break_at(vm::GuestVirt address) {
+  if (!found_.capabilities.hardware_breakpoints) return false;
+  TRY_ASSIGN(vm::CpuState state, present_registers());
+  return !vm::is_user_page(state, memory_, address);
 }
 
 }  // namespace
