@@ -168,6 +168,8 @@ std::string Session::stop_reply(const Stop& stop) {
       return "T02thread:01;";
     case Stop::Kind::exited:
       return fmt::format("W{:02x}", stop.exit_status);
+    case Stop::Kind::replay_begin:
+      return "T05replaylog:begin;thread:01;";
     case Stop::Kind::replay_end:
       return "T05replaylog:end;thread:01;";
     case Stop::Kind::diverged:

@@ -20,14 +20,15 @@ enum class ResumeKind : uint8_t { go, step };
 
 struct Stop {
   enum class Kind : uint8_t {
-    step,         ///< T05
-    breakpoint,   ///< T05, swbreak/hwbreak
-    watch,        ///< T05, watch/rwatch/awatch with `watch_addr`
-    device,       ///< T05: a `monitor mmio break` was hit; `console` has the line
-    interrupted,  ///< T02: interrupt() or Ctrl-C
-    exited,       ///< W: the guest powered off or exited with `exit_status`; a live session has ended
-    replay_end,   ///< T05 with replaylog:end: the trace has no more events
-    diverged,     ///< T06: the replay diverged; `console` says how
+    step,          ///< T05
+    breakpoint,    ///< T05, swbreak/hwbreak
+    watch,         ///< T05, watch/rwatch/awatch with `watch_addr`
+    device,        ///< T05: a `monitor mmio break` was hit; `console` has the line
+    interrupted,   ///< T02: interrupt() or Ctrl-C
+    exited,        ///< W: the guest powered off or exited with `exit_status`; a live session has ended
+    replay_begin,  ///< T05 with replaylog:begin: backward, there is nothing before this
+    replay_end,    ///< T05 with replaylog:end: the trace has no more events
+    diverged,      ///< T06: the replay diverged; `console` says how
   } kind = Kind::step;
   uint64_t watch_addr = 0;  ///< the address that the Z packet named
   WatchKind watch_kind = WatchKind::write;

@@ -96,6 +96,9 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
       return device_stop(stop);
     case From::watch:
       return watch_stop(stop.watch);
+    case From::began:
+      out.kind = To::replay_begin;
+      break;
     case From::ended:
       end_ = stop;
       // A replay can still be looked at when its trace ends; a guest that is gone cannot.
