@@ -22,7 +22,8 @@ Outcome Session::on(const QuerySupported& query) {
   wants_swbreak_ = query.swbreak;
   wants_hwbreak_ = query.hwbreak;
   return Outcome::reply(
-      fmt::format("PacketSize={:x};QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+", kPacketSize));
+      fmt::format("PacketSize={:x};QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+{}", kPacketSize,
+                  target_.can_reverse() ? ";ReverseStep+;ReverseContinue+" : ""));
 }
 
 Outcome Session::on(const StartNoAckMode&) {
@@ -93,6 +94,8 @@ Outcome Session::on(const WriteMemory& request) {
 }
 
 Outcome Session::on(const Resume& request) {
+  const bool backward = request.kind == ResumeKind::reverse_go || request.kind == ResumeKind::reverse_step;
+  if (backward && !target_.can_reverse()) return Outcome::reply("");
   if (request.rip) {
     const Status jumped = jump(*request.rip);
     if (!jumped) return Outcome::reply(error_text(jumped.error()));

@@ -16,7 +16,8 @@ namespace dejavm::gdb {
 /// Z2, Z3, Z4 of the remote protocol.
 enum class WatchKind : uint8_t { write, read, access };
 
-enum class ResumeKind : uint8_t { go, step };
+/// reverse_*: bc and bs, where Target::can_reverse().
+enum class ResumeKind : uint8_t { go, step, reverse_go, reverse_step };
 
 struct Stop {
   enum class Kind : uint8_t {
@@ -52,6 +53,8 @@ class Target {
   virtual Status write_virtual(vm::GuestVirt addr, ByteSpan from) = 0;
   virtual Status write_physical(vm::GuestPhys addr, ByteSpan from) = 0;
 
+  /// Whether the reverse kinds of resume() are possible.
+  virtual bool can_reverse() const { return false; }
   /// Runs until something stops it. Blocks.
   virtual Result<Stop> resume(ResumeKind kind) = 0;
   /// Makes resume() return Stop::interrupted soon. Any thread. The server calls it again and again until resume() has

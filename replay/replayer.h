@@ -87,6 +87,8 @@ class Replayer final : public vm::Session {
   /// True right behind an interrupt or NMI, its frame pushed or not: no instruction ran since.
   bool just_interrupted() const { return interrupted_at_ == std::optional(moment()); }
 
+  const std::vector<vm::GuestVirt>& breakpoints() const { return user_breakpoints_; }
+
   // What a timeline does with the replay (timeline.h); only where the engine counts steps.
 
   /// Whether it runs past breakpoints, watchpoints and breaks on device accesses as if there were none.

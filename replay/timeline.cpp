@@ -27,11 +27,12 @@ Position after_steps(uint64_t total_steps) { return {.event = -1, .steps = total
 
 }  // namespace
 
-Result<std::unique_ptr<Timeline>> Timeline::create(Replayer& replayer, const CheckpointLimits& limits) {
+Result<std::unique_ptr<Timeline>> Timeline::create(Replayer& replayer, const trace::Reader& reader,
+                                                   const CheckpointLimits& limits) {
   if (!replayer.vcpu().capabilities().exact_steps) {
     return fail("an engine that does not count instructions cannot go back", "Replay with -accel soft.");
   }
-  std::unique_ptr<Timeline> timeline(new Timeline(replayer));
+  std::unique_ptr<Timeline> timeline(new Timeline(replayer, reader));
   TRY_ASSIGN(timeline->checkpoints_, Checkpoints::create(replayer, limits));
   return timeline;
 }
@@ -115,6 +116,21 @@ Result<Pause> Timeline::pause_on_the_way() {
   return next_pause();
 }
 
+// ---- Accesses
+
+Result<std::optional<vm::SeenAccess>> Timeline::last_access(const vm::AccessFilter& filter) {
+  TRY_ASSIGN(auto found, accesses_.last({&filter, 1}, static_cast<uint64_t>(last_event() + 1)));
+  return found ? std::optional(found->seen) : std::nullopt;
+}
+
+std::optional<uint8_t> Timeline::device_byte(vm::GuestPhys gpa) {
+  vm::AccessFilter filter;
+  filter.places = {{.space = vm::Space::mmio, .first = gpa.value, .last = gpa.value}};
+  auto seen = last_access(filter);
+  if (!seen || !*seen) return std::nullopt;
+  return static_cast<uint8_t>((*seen)->access.value >> 8 * (gpa.value - (*seen)->access.addr));
+}
+
 // ---- Backward
 
 Result<SessionStop> Timeline::reverse(vm::ReverseFor what) {
@@ -134,7 +150,29 @@ Result<SessionStop> Timeline::step_back() {
   return stop;
 }
 
+/// What the trace alone can find: no breakpoint, no watchpoint, and every break knows its place.
+bool Timeline::only_accesses_stop() const {
+  const auto& breaks = replayer_.breaks().list();
+  return replayer_.breakpoints().empty() && replayer_.watches().list().empty() &&
+         std::ranges::none_of(breaks, [](const vm::AccessBreak& one) { return one.resolve != nullptr; });
+}
+
+/// To before the instruction of the last access that a break is for.
+Result<SessionStop> Timeline::go_to_last_access() {
+  std::vector<vm::AccessFilter> filters;
+  for (const vm::AccessBreak& one : replayer_.breaks().list()) filters.push_back(one.filter);
+  TRY_ASSIGN(auto found, accesses_.last(filters, static_cast<uint64_t>(replayer_.last_event() + 1)));
+  if (!found) return begin();
+  TRY_ASSIGN(SessionStop there, go_to(Position{static_cast<int64_t>(found->seen.event), 0}, Patience::to_the_end));
+  if (there.kind != Kind::position) return there;
+  TRY_ASSIGN(SessionStop before, step_back());
+  if (before.kind != Kind::step) return before;
+  if (!found->seen.instruction) found->seen.instruction = vcpu().quick_registers().linear_rip();
+  return SessionStop{.kind = Kind::device, .seen = found->seen, .break_id = replayer_.breaks().list()[found->filter].id};
+}
+
 Result<SessionStop> Timeline::run_back() {
+  if (only_accesses_stop()) return go_to_last_access();
   const Moment here = replayer_.moment();
   const Position position = replayer_.position();
   const uint64_t first = checkpoints_->first().moment.total_steps;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "replay/access_index.h"
 #include "replay/checkpoints.h"
 #include "replay/replayer.h"
 #include "vm/session.h"
@@ -20,11 +21,12 @@ namespace dejavm::replay {
 /// watchpoint and a device access before the accessing instruction, the memory write of a device before its event. They are
 /// found by running forward, from places further and further back, until there is one.
 ///
-/// Borrows the replayer, which nobody else resumes. One thread, but for interrupt().
+/// Borrows the replayer, which nobody else resumes, and its trace. One thread, but for interrupt().
 class Timeline final : public vm::Session {
  public:
   /// The present position becomes the beginning.
-  static Result<std::unique_ptr<Timeline>> create(Replayer& replayer, const CheckpointLimits& limits = {});
+  static Result<std::unique_ptr<Timeline>> create(Replayer& replayer, const trace::Reader& reader,
+                                                  const CheckpointLimits& limits = {});
   ~Timeline() override { replayer_.set_pause({}); }
 
   Result<vm::SessionStop> resume(vm::ResumeFor what) override;
@@ -45,6 +47,10 @@ class Timeline final : public vm::Session {
   int64_t last_event() const override { return replayer_.last_event(); }
   std::string why_read_only() const override { return replayer_.why_read_only(); }
 
+  Result<std::optional<vm::SeenAccess>> last_access(const vm::AccessFilter& filter) override;
+  std::optional<uint8_t> device_byte(vm::GuestPhys gpa) override;
+
+  AccessIndex& accesses() { return accesses_; }
   const Replayer& replayer() const { return replayer_; }
   const Checkpoints& checkpoints() const { return *checkpoints_; }
   /// Keeps the present position, so that coming back to it is cheap.
@@ -57,7 +63,7 @@ class Timeline final : public vm::Session {
   };
   enum class Patience : uint8_t { interruptible, to_the_end };
 
-  explicit Timeline(Replayer& replayer) : replayer_(replayer) {}
+  Timeline(Replayer& replayer, const trace::Reader& reader) : replayer_(replayer), accesses_(reader) {}
 
   Result<vm::SessionStop> go_to(const std::optional<Position>& target, Patience patience);
   Status start_near(const std::optional<Position>& target);
@@ -68,6 +74,8 @@ class Timeline final : public vm::Session {
   Result<vm::SessionStop> begin();
   Result<vm::SessionStop> step_back();
   Result<vm::SessionStop> run_back();
+  bool only_accesses_stop() const;
+  Result<vm::SessionStop> go_to_last_access();
   struct Found {
     std::optional<Hit> last;
     bool interrupted = false;
@@ -77,6 +85,7 @@ class Timeline final : public vm::Session {
   std::optional<Hit> hit_of(const vm::SessionStop& stop, const Moment& limit) const;
 
   Replayer& replayer_;
+  AccessIndex accesses_;
   std::unique_ptr<Checkpoints> checkpoints_;
   std::optional<Position> target_;  // of the run that is under way: a checkpoint shortly before it will be wanted
 };

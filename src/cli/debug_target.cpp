@@ -20,10 +20,10 @@ Status DebugTarget::set_registers(const vm::CpuState& state) {
   return session_.vcpu().set_state(state);
 }
 
-size_t DebugTarget::read_device(vm::GuestPhys addr, MutableByteSpan to) const {
+size_t DebugTarget::read_device(vm::GuestPhys addr, MutableByteSpan to) {
   for (size_t done = 0; done < to.size(); ++done) {
     if (session_.memory().find(addr + done) != nullptr) return done;
-    auto byte = session_.history().mmio_byte(addr.value + done);
+    auto byte = session_.device_byte(addr + done);
     if (!byte && vm::find_region(session_.devices(), vm::Space::mmio, addr.value + done) == nullptr) return done;
     to[done] = byte.value_or(0);  // a register that was never accessed
   }
@@ -72,6 +72,11 @@ Status DebugTarget::write_physical(vm::GuestPhys addr, ByteSpan from) {
 // ---- Running
 
 Result<gdb::Stop> DebugTarget::resume(gdb::ResumeKind kind) {
+  if (kind == gdb::ResumeKind::reverse_go || kind == gdb::ResumeKind::reverse_step) {
+    auto what = kind == gdb::ResumeKind::reverse_go ? vm::ReverseFor::go : vm::ReverseFor::step;
+    TRY_ASSIGN(vm::SessionStop stop, session_.reverse(what));
+    return convert(stop);
+  }
   if (kind == gdb::ResumeKind::go && watches_memory()) return walk_until_memory_changes();
   TRY_ASSIGN(vm::SessionStop stop, session_.resume(kind == gdb::ResumeKind::step ? vm::ResumeFor::step : vm::ResumeFor::go));
   return convert(stop);

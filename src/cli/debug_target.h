@@ -25,6 +25,7 @@ class DebugTarget final : public gdb::Target {
   Status write_virtual(vm::GuestVirt addr, ByteSpan from) override;
   Status write_physical(vm::GuestPhys addr, ByteSpan from) override;
   Result<gdb::Stop> resume(gdb::ResumeKind kind) override;
+  bool can_reverse() const override { return session_.why_forward_only().empty(); }
   void interrupt() override { session_.interrupt(); }
   Status insert_breakpoint(vm::GuestVirt addr) override;
   Status remove_breakpoint(vm::GuestVirt addr) override;
@@ -53,7 +54,7 @@ class DebugTarget final : public gdb::Target {
     Bytes before;           // RAM without a watchpoint: the contents when the guest was resumed
   };
 
-  size_t read_device(vm::GuestPhys addr, MutableByteSpan to) const;
+  size_t read_device(vm::GuestPhys addr, MutableByteSpan to);
   Status apply_breakpoints();
   Result<gdb::Stop> convert(const vm::SessionStop& stop);
   gdb::Stop device_stop(const vm::SessionStop& stop);

@@ -111,14 +111,13 @@ std::string Monitor::mmio_list() const {
 }
 
 Result<std::string> Monitor::mmio_last(const Arguments& words) {
-  const vm::SeenAccess* seen = nullptr;
+  vm::AccessFilter filter;
   if (words.size() > 2) {
     TRY_ASSIGN(vm::Place place, vm::parse_place(words[2], session_.devices()));
-    seen = session_.history().latest_in(place, session_.devices());
-  } else if (session_.history().latest()) {
-    seen = &*session_.history().latest();
+    filter.places = {std::move(place)};
   }
-  if (seen == nullptr) return "no such access so far\n";
+  TRY_ASSIGN(auto seen, session_.last_access(filter));
+  if (!seen) return "no such access so far\n";
   return session_.stop_line(*seen) + "\n";
 }
 

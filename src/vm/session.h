@@ -71,6 +71,10 @@ class Session {
   /// Watchpoints on guest memory, where vcpu().capabilities().max_watchpoints is not 0; `add` them with vcpu().
   virtual WatchList& watches() { return watches_; }
   virtual const AccessHistory& history() const = 0;
+  /// The last access at or before this point that matches; `filter` has a place or is empty.
+  virtual Result<std::optional<SeenAccess>> last_access(const AccessFilter& filter);
+  /// What a debugger sees of a device at a guest physical address: the byte of the last access that covers it.
+  virtual std::optional<uint8_t> device_byte(GuestPhys gpa) { return history().mmio_byte(gpa.value); }
   /// Number of the last numbered event, -1 before the first.
   virtual int64_t last_event() const = 0;
   /// The line of an access. Where the engine did not know the instruction of the last event (a write on KVM), it is looked

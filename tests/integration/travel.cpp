@@ -138,7 +138,7 @@ Result<int> travel(const char* file, uint64_t visits, uint64_t seed, uint64_t sp
   TRY_ASSIGN(std::vector<Mark> at_events, marks_of(*reader, by_event));
 
   TRY_ASSIGN(auto replaying, Replaying::create(*reader));
-  TRY_ASSIGN(auto timeline, replay::Timeline::create(*replaying->replayer, {.memory = budget, .spacing = spacing}));
+  TRY_ASSIGN(auto timeline, replay::Timeline::create(*replaying->replayer, *reader, {.memory = budget, .spacing = spacing}));
   Travel travel(*replaying, *timeline);
   auto follows = [&](size_t i) { return at_steps[i].total_steps + 1 == at_steps[i + 1].total_steps; };
   for (uint64_t i = 0; i < visits;) {
