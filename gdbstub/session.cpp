@@ -162,6 +162,7 @@ std::string Session::stop_reply(const Stop& stop) {
   switch (stop.kind) {
     case Stop::Kind::step:
     case Stop::Kind::device:
+    case Stop::Kind::position:
       return "T05thread:01;";
     case Stop::Kind::breakpoint:
       return "T05" + breakpoint_reason() + "thread:01;";

@@ -25,6 +25,7 @@ struct Stop {
     breakpoint,    ///< T05, swbreak/hwbreak
     watch,         ///< T05, watch/rwatch/awatch with `watch_addr`
     device,        ///< T05: a `monitor mmio break` was hit; `console` has the line
+    position,      ///< T05: the position that was asked for is reached
     interrupted,   ///< T02: interrupt() or Ctrl-C
     exited,        ///< W: the guest powered off or exited with `exit_status`; a live session has ended
     replay_begin,  ///< T05 with replaylog:begin: backward, there is nothing before this

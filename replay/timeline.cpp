@@ -46,7 +46,14 @@ Status Timeline::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
 Result<SessionStop> Timeline::resume(vm::ResumeFor what) {
   target_.reset();
   replayer_.set_pause(next_pause());
-  return replayer_.resume(what);
+  bool break_ahead = break_ && is_early(replayer_.moment(), replayer_.position(), break_);
+  if (!break_ahead) return replayer_.resume(what);
+  std::optional<Position> until = replayer_.until();
+  replayer_.set_until(break_);
+  auto stop = replayer_.resume(what);
+  replayer_.set_until(until);
+  if (stop && stop->kind == Kind::position) break_.reset();
+  return stop;
 }
 
 Result<SessionStop> Timeline::seek(const std::optional<Position>& target) { return go_to(target, Patience::interruptible); }

@@ -36,6 +36,26 @@ class Timeline final : public vm::Session {
   /// recording ends before it, `diverged` or `interrupted`. A position before the beginning is the beginning.
   Result<vm::SessionStop> seek(const std::optional<Position>& target);
 
+  /// Has the next resume() forward stop at a position, once.
+  void set_break(const std::optional<Position>& position) { break_ = position; }
+
+  /// The last write before here to a range of guest physical memory, by the CPU or a device; the position stays.
+  struct Write {
+    uint64_t address = 0;                      ///< of the first byte that it wrote in the range
+    std::optional<vm::GuestVirt> instruction;  ///< none: a device
+    Position before;
+    uint64_t before_steps = 0;  ///< since the start
+  };
+  Result<std::optional<Write>> last_write(vm::GuestPhys first, uint64_t length);
+
+  /// What another position has different; the present one stays.
+  struct Difference {
+    Position there;
+    std::string registers;        ///< as vm::difference() has it
+    std::vector<uint64_t> pages;  ///< numbers of RAM pages
+  };
+  Result<Difference> compare_with(const std::optional<Position>& there);
+
   void interrupt() override { replayer_.interrupt(); }
   Status set_breakpoints(const std::vector<vm::GuestVirt>& addresses) override;
   vm::Vcpu& vcpu() override { return replayer_.vcpu(); }
@@ -87,6 +107,7 @@ class Timeline final : public vm::Session {
   Replayer& replayer_;
   AccessIndex accesses_;
   std::unique_ptr<Checkpoints> checkpoints_;
+  std::optional<Position> break_;
   std::optional<Position> target_;  // of the run that is under way: a checkpoint shortly before it will be wanted
 };
 

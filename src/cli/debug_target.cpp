@@ -69,6 +69,14 @@ Status DebugTarget::write_physical(vm::GuestPhys addr, ByteSpan from) {
   return session_.memory().write(addr, from, vm::Writer::debugger);
 }
 
+/// GDB does not ask again what it read before the guest went elsewhere.
+std::string DebugTarget::monitor(std::string_view command) {
+  std::string before = monitor_.when();
+  std::string text = monitor_.execute(command);
+  if (monitor_.when() != before) text += "gdb still shows the place before: maintenance flush register-cache\n";
+  return text;
+}
+
 // ---- Running
 
 Result<gdb::Stop> DebugTarget::resume(gdb::ResumeKind kind) {
@@ -94,8 +102,10 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
       out.kind = To::breakpoint;
       break;
     case From::interrupted:
-    case From::position:
       out.kind = To::interrupted;
+      break;
+    case From::position:
+      out.kind = To::position;
       break;
     case From::device:
       return device_stop(stop);

@@ -15,8 +15,9 @@ namespace dejavm::cli {
 
 class DebugTarget final : public gdb::Target {
  public:
-  explicit DebugTarget(vm::Session& session, const trace::Reader* reader = nullptr)
-      : session_(session), monitor_(session, reader) {}
+  /// As Monitor.
+  explicit DebugTarget(vm::Session& session, const trace::Reader* reader = nullptr, replay::Timeline* timeline = nullptr)
+      : session_(session), monitor_(session, reader, timeline) {}
 
   Result<vm::CpuState> registers() override { return session_.vcpu().state(); }
   Status set_registers(const vm::CpuState& state) override;
@@ -33,7 +34,7 @@ class DebugTarget final : public gdb::Target {
   Status remove_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) override;
   Status insert_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) override;
   Status remove_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) override;
-  std::string monitor(std::string_view command) override { return monitor_.execute(command); }
+  std::string monitor(std::string_view command) override;
   void detach() override;
   void kill() override { killed_ = true; }
 

@@ -96,7 +96,7 @@ Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trac
     TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader));
   }
   vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
-  DebugTarget target(session, &reader);
+  DebugTarget target(session, &reader, timeline.get());
   TRY(server->serve(target, !c.stopped));
   return {};
 }

@@ -32,6 +32,12 @@ Status WatchList::remove_listed(Vcpu& vcpu) {
   return replace(vcpu, std::move(entries));
 }
 
+Status WatchList::become(Vcpu& vcpu, const WatchList& other) {
+  TRY(replace(vcpu, other.entries_));
+  *this = other;
+  return {};
+}
+
 Status WatchList::arm(Vcpu& vcpu, bool armed) {
   if (entries_.empty()) return {};
   return armed ? replace(vcpu, entries_) : vcpu.set_watchpoints({});

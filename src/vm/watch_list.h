@@ -26,6 +26,8 @@ class WatchList {
   /// False when there is none with this id.
   Result<bool> remove(Vcpu& vcpu, unsigned id);
   Status remove_listed(Vcpu& vcpu);
+  /// Has the watchpoints of another list, whose vCPU is the same.
+  Status become(Vcpu& vcpu, const WatchList& other);
   /// Takes all from the vCPU, or gives them back.
   Status arm(Vcpu& vcpu, bool armed);
 

@@ -181,11 +181,54 @@ TEST_F(SoftGdbReverseTest, StepsThereAndBackAgain) {
   expect_faithful_end();
 }
 
+TEST_F(SoftGdbReverseTest, TheMonitorTravelsAndTellsWhere) {
+  std::string output = debug({"monitor when", "monitor seek 297", "maintenance flush register-cache", "x/i $pc",
+                              "monitor seek 17+5", "monitor seek @20000", "monitor info replay", "monitor checkpoint",
+                              "monitor replay_break 20100", "continue", "monitor when", "monitor replay_seek 19000",
+                              "monitor when", "monitor events 2", "monitor seek end", "monitor seek nowhere", "detach"});
+
+  EXPECT_THAT(output, HasSubstr("at -1+0, instruction 0\n"));
+  EXPECT_THAT(output, ContainsRegex("at 297\\+0, instruction [0-9]+, rip 0x[0-9a-f]+\ngdb still shows the place before"));
+  EXPECT_THAT(output, ContainsRegex("=> 0x[0-9a-f]+ <edu_dma\\+[0-9]+>"));
+  EXPECT_THAT(output, ContainsRegex("at 17\\+5, instruction [0-9]+, rip"));
+  EXPECT_THAT(output, HasSubstr("Replaying execution: instruction count = 20000\n"));
+  EXPECT_THAT(output, ContainsRegex("checkpoint at [0-9]+\\+[0-9]+, instruction 20000; [0-9]+ checkpoints, "));
+  EXPECT_THAT(output, ContainsRegex("\nat [0-9]+\\+[0-9]+, instruction 20100\n"));
+  EXPECT_THAT(output, ContainsRegex("\nat [0-9]+\\+[0-9]+, instruction 19000\n"));
+  EXPECT_THAT(output, ContainsRegex(" +16 [^\n]*\n +17 [^\n]*\nhere\n +18 "));
+  EXPECT_THAT(output, HasSubstr(": the end (the guest exited with status 3 (isa-debug-exit))"));
+  EXPECT_THAT(output, HasSubstr("'nowhere' is not a position"));
+  expect_faithful_end();
+}
+
+TEST_F(SoftGdbReverseTest, TheMonitorKnowsWhoWrote) {
+  std::string output = debug({"break panic", "continue", "monitor when",
+                              "eval \"monitor who-wrote %#lx 8\", (unsigned long)&completion_queue.magic",
+                              "eval \"monitor who-wrote %#lx 4\", (unsigned long)&completion_queue.tail", "monitor when",
+                              "monitor last-write edu+0x90", "monitor mmio next serial0", "monitor mmio next edu",
+                              "monitor diff-state 296", "monitor who-wrote 0x800000", "monitor who-wrote", "detach"});
+
+  EXPECT_THAT(output, ContainsRegex("written by a device, at 297\\+0, instruction [0-9]+:\n +298 dma 80 bytes at 0x"));
+  EXPECT_THAT(output, ContainsRegex("written by the instruction at 0x[0-9a-f]+, at [0-9]+\\+[0-9]+, instruction [0-9]+\n"));
+  EXPECT_THAT(output, ContainsRegex("at 913\\+34, instruction 34144\n(.*\n)*at 913\\+34, instruction 34144\n"));
+  EXPECT_THAT(output, ContainsRegex("mmio: edu\\+0x90 <- 0x[0-9a-f]+ \\(4 bytes\\)"));
+  EXPECT_THAT(output, ContainsRegex("pio: serial0\\+0x5 -> 0x60 \\(1 byte\\) at 0x3fd, rip 0x[0-9a-f]+, event 914\n"));
+  EXPECT_THAT(output, HasSubstr("no such access from here on"));
+  EXPECT_THAT(output,
+              ContainsRegex("there 296\\+0\nregisters \\(here, there\\): rax expected .*\npages of RAM that differ: [1-9]"));
+  EXPECT_THAT(output, HasSubstr("nobody wrote 0x800000 since the beginning of the replay"));
+  EXPECT_THAT(output, HasSubstr("who-wrote wants a guest physical address"));
+  expect_faithful_end();
+}
+
 TEST_F(SoftGdbReverseTest, ALiveGuestOnlyGoesForward) {
+  debug({"kill"});
+  finish();
   serve_live("buggy_dma", {"-accel", "soft"});
 
-  std::string output = debug({"break main", "continue", "reverse-stepi", "kill"});
+  std::string output = debug({"break main", "continue", "reverse-stepi", "monitor when", "kill"});
 
+  EXPECT_THAT(output, HasSubstr("when is for a replay on the soft engine"));
   EXPECT_THAT(output, HasSubstr("does not support this command."));
 }
 

@@ -3,6 +3,7 @@
 // of RAM, the position. Exit status: 0 when all are equal, 3 when not, 1 for a failure. Prints what it did and how long
 // seeks and steps back took.
 #include <algorithm>
+#include <cinttypes>
 #include <cstdio>
 #include <random>
 
@@ -159,14 +160,42 @@ Result<int> travel(const char* file, uint64_t visits, uint64_t seed, uint64_t sp
   return good ? 0 : 3;
 }
 
+/// Prints the registers that a run straight forward has at the positions on standard input ("EVENT STEPS", any order), as
+/// gdb_reverse_test.cpp has GDB print them.
+Result<int> print_states(const char* file) {
+  TRY_ASSIGN(auto reader, trace::Reader::open(file));
+  std::vector<Position> positions;
+  Position one;
+  while (std::scanf("%" SCNd64 " %" SCNu64, &one.event, &one.steps) == 2) positions.push_back(one);
+  auto order = [](const Position& p) { return std::pair(p.event, p.steps); };
+  std::ranges::sort(positions, {}, order);
+  TRY_ASSIGN(std::vector<Mark> marks, marks_of(*reader, positions));
+  for (const Mark& mark : marks) {
+    fmt::print("{} {} {}: {:#x} STATE {:x}", mark.target.event, mark.target.steps, mark.total_steps, mark.cpu.rflags,
+               mark.cpu.linear_rip());
+    for (auto i : {vm::rax, vm::rbx, vm::rcx, vm::rdx, vm::rsi, vm::rdi, vm::rbp, vm::rsp, vm::r8, vm::r9, vm::r10, vm::r11,
+                   vm::r12, vm::r13, vm::r14, vm::r15}) {
+      fmt::print(" {:x}", mark.cpu.gpr[i]);
+    }
+    fmt::print("\n");
+  }
+  return 0;
+}
+
 }  // namespace
 }  // namespace dejavm
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::string_view(argv[1]) == "states") {
+    auto status = dejavm::print_states(argv[2]);
+    if (status) return *status;
+    fmt::print(stderr, "travel: {}\n", status.error().what);
+    return 1;
+  }
   std::vector<uint64_t> numbers;
   for (int i = 2; i < argc; ++i) numbers.push_back(dejavm::parse_u64(argv[i]).value_or(0));
   if (numbers.size() != 4 || numbers[0] == 0 || numbers[2] == 0) {
-    fmt::print(stderr, "usage: travel TRACE VISITS SEED SPACING BUDGET\n");
+    fmt::print(stderr, "usage: travel TRACE VISITS SEED SPACING BUDGET | travel states TRACE\n");
     return 2;
   }
   auto status = dejavm::travel(argv[1], numbers[0], numbers[1], numbers[2], numbers[3]);
