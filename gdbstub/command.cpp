@@ -149,6 +149,8 @@ std::optional<Command> parse_fixed(std::string_view payload) {
   if (payload == "D" || payload == "D;1") return Detach{};
   if (payload == "k") return Kill{.reply = false};
   if (payload == "r") return Restart{};
+  if (payload == "bc") return Resume{ResumeKind::reverse_go, std::nullopt};
+  if (payload == "bs") return Resume{ResumeKind::reverse_step, std::nullopt};
   if (payload == "vCont?") return QueryVCont{};
   if (payload == "qC") return QueryThread{};
   if (payload == "qfThreadInfo") return FirstThreads{};

@@ -55,7 +55,7 @@ struct WriteMemory {
   Bytes data;
 };
 
-/// c, C, s, S and vCont; signals mean nothing to a guest and are dropped by the parser.
+/// c, C, s, S, vCont, bc and bs; signals mean nothing to a guest and are dropped by the parser.
 struct Resume {
   ResumeKind kind = ResumeKind::go;
   std::optional<uint64_t> rip;

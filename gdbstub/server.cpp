@@ -129,7 +129,8 @@ class Serving {
              std::any_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte != '+'; });
     };
     // What came in one piece with the command to resume is there before the guest runs.
-    const bool stays = kind == ResumeKind::go && conversation.has_more_requests();
+    const bool goes = kind == ResumeKind::go || kind == ResumeKind::reverse_go;
+    const bool stays = goes && conversation.has_more_requests();
     const Result<Stop> stop = stays ? interrupted() : resume(kind, client.fd(), look);
     conversation.stopped(stop);
     client.send(conversation.take_output());

@@ -22,7 +22,8 @@ Outcome Session::on(const QuerySupported& query) {
   wants_swbreak_ = query.swbreak;
   wants_hwbreak_ = query.hwbreak;
   return Outcome::reply(
-      fmt::format("PacketSize={:x};QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+", kPacketSize));
+      fmt::format("PacketSize={:x};QStartNoAckMode+;qXfer:features:read+;swbreak+;hwbreak+;vContSupported+{}", kPacketSize,
+                  target_.can_reverse() ? ";ReverseStep+;ReverseContinue+" : ""));
 }
 
 Outcome Session::on(const StartNoAckMode&) {
@@ -93,6 +94,8 @@ Outcome Session::on(const WriteMemory& request) {
 }
 
 Outcome Session::on(const Resume& request) {
+  const bool backward = request.kind == ResumeKind::reverse_go || request.kind == ResumeKind::reverse_step;
+  if (backward && !target_.can_reverse()) return Outcome::reply("");
   if (request.rip) {
     const Status jumped = jump(*request.rip);
     if (!jumped) return Outcome::reply(error_text(jumped.error()));
@@ -159,6 +162,7 @@ std::string Session::stop_reply(const Stop& stop) {
   switch (stop.kind) {
     case Stop::Kind::step:
     case Stop::Kind::device:
+    case Stop::Kind::position:
       return "T05thread:01;";
     case Stop::Kind::breakpoint:
       return "T05" + breakpoint_reason() + "thread:01;";
@@ -168,6 +172,8 @@ std::string Session::stop_reply(const Stop& stop) {
       return "T02thread:01;";
     case Stop::Kind::exited:
       return fmt::format("W{:02x}", stop.exit_status);
+    case Stop::Kind::replay_begin:
+      return "T05replaylog:begin;thread:01;";
     case Stop::Kind::replay_end:
       return "T05replaylog:end;thread:01;";
     case Stop::Kind::diverged:

@@ -16,18 +16,21 @@ namespace dejavm::gdb {
 /// Z2, Z3, Z4 of the remote protocol.
 enum class WatchKind : uint8_t { write, read, access };
 
-enum class ResumeKind : uint8_t { go, step };
+/// reverse_*: bc and bs, where Target::can_reverse().
+enum class ResumeKind : uint8_t { go, step, reverse_go, reverse_step };
 
 struct Stop {
   enum class Kind : uint8_t {
-    step,         ///< T05
-    breakpoint,   ///< T05, swbreak/hwbreak
-    watch,        ///< T05, watch/rwatch/awatch with `watch_addr`
-    device,       ///< T05: a `monitor mmio break` was hit; `console` has the line
-    interrupted,  ///< T02: interrupt() or Ctrl-C
-    exited,       ///< W: the guest powered off or exited with `exit_status`; a live session has ended
-    replay_end,   ///< T05 with replaylog:end: the trace has no more events
-    diverged,     ///< T06: the replay diverged; `console` says how
+    step,          ///< T05
+    breakpoint,    ///< T05, swbreak/hwbreak
+    watch,         ///< T05, watch/rwatch/awatch with `watch_addr`
+    device,        ///< T05: a `monitor mmio break` was hit; `console` has the line
+    position,      ///< T05: the position that was asked for is reached
+    interrupted,   ///< T02: interrupt() or Ctrl-C
+    exited,        ///< W: the guest powered off or exited with `exit_status`; a live session has ended
+    replay_begin,  ///< T05 with replaylog:begin: backward, there is nothing before this
+    replay_end,    ///< T05 with replaylog:end: the trace has no more events
+    diverged,      ///< T06: the replay diverged; `console` says how
   } kind = Kind::step;
   uint64_t watch_addr = 0;  ///< the address that the Z packet named
   WatchKind watch_kind = WatchKind::write;
@@ -51,6 +54,8 @@ class Target {
   virtual Status write_virtual(vm::GuestVirt addr, ByteSpan from) = 0;
   virtual Status write_physical(vm::GuestPhys addr, ByteSpan from) = 0;
 
+  /// Whether the reverse kinds of resume() are possible.
+  virtual bool can_reverse() const { return false; }
   /// Runs until something stops it. Blocks.
   virtual Result<Stop> resume(ResumeKind kind) = 0;
   /// Makes resume() return Stop::interrupted soon. Any thread. The server calls it again and again until resume() has

@@ -31,7 +31,7 @@ Status Replayer::apply(const trace::Event& event) {
                      [&](const trace::NmiEvent&) { return apply_nmi(); },
                      [&](const trace::MemoryWriteEvent& e) -> Status {
                        Status written = memory_.write_backing(e.offset, e.bytes, vm::Writer::replay);
-                       auto hit = written ? device_hit(e.offset, e.bytes.size()) : std::nullopt;
+                       auto hit = written && !quiet_ ? device_hit(e.offset, e.bytes.size()) : std::nullopt;
                        if (hit) stop_with({.kind = SessionStop::Kind::watch, .watch = *hit});
                        return claimed(written);
                      },
@@ -50,6 +50,7 @@ Status Replayer::apply(const trace::Event& event) {
 
 Status Replayer::apply_interrupt(uint8_t vector) {
   TRY_ASSIGN(bool open, vcpu_.can_interrupt());
+  interrupted_at_ = Moment{total_steps(), last_event() + 1};
   if (open) return vcpu_.interrupt(vector);
   return diverge(Divergence::Kind::access, expectation(),
                  "the guest cannot take an interrupt here (IF=0, or right after STI or MOV SS)");
@@ -58,6 +59,7 @@ Status Replayer::apply_interrupt(uint8_t vector) {
 Status Replayer::apply_nmi() {
   TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
   TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
+  interrupted_at_ = Moment{total_steps(), last_event() + 1};
   if (!undelivered && cpu.nmi_masked == 0) return vcpu_.nmi();
   return diverge(Divergence::Kind::access, expectation(), "the guest cannot take an NMI here (it is taking one already)");
 }
@@ -136,7 +138,7 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
 /// The vCPU looks at breakpoints only while it runs freely, and not where it starts: where a step, a completed instruction
 /// or a kick ended, the replayer looks, before the guest runs on.
 Status Replayer::check_breakpoint() {
-  if (user_breakpoints_.empty() || !ran_ || in_instruction_) return {};
+  if (user_breakpoints_.empty() || quiet_ || !ran_ || in_instruction_) return {};
   TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
   vm::GuestVirt at{vcpu_.quick_registers().linear_rip()};
   bool hit = !undelivered && std::count(user_breakpoints_.begin(), user_breakpoints_.end(), at) > 0;
@@ -145,7 +147,8 @@ Status Replayer::check_breakpoint() {
 }
 
 Status Replayer::arm_breakpoints(const vm::GuestVirt* extra) {
-  std::vector<vm::GuestVirt> all = user_breakpoints_;
+  std::vector<vm::GuestVirt> all;
+  if (!quiet_) all = user_breakpoints_;
   if (extra != nullptr) all.push_back(*extra);
   return vcpu_.set_breakpoints(all);
 }

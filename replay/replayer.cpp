@@ -111,13 +111,17 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
 Result<SessionStop> Replayer::resume(vm::ResumeFor what) {
   if (ended_) return *ended_;
   stop_.reset();
-  ran_ = false;
+  ran_ = std::exchange(look_at_start_, false);
   give_up_at_ns_ = clock_.now_ns() + patience();
   while (!stop_) {
     if (position_reached()) {
-      TRY(complete_instruction());
+      TRY(settle());
       if (!stop_) stop_with({.kind = SessionStop::Kind::position});
       break;
+    }
+    if (pause_due()) {
+      TRY(pause_here());
+      continue;
     }
     TRY(advance(what != vm::ResumeFor::go));
   }
@@ -136,32 +140,6 @@ void Replayer::interrupt() {
 Status Replayer::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
   user_breakpoints_ = addresses;
   return arm_breakpoints(nullptr);
-}
-
-bool Replayer::position_reached() {
-  if (!options_.until) return false;
-  const Position& until = *options_.until;
-  if (until.from_start) return total_steps() >= until.steps;
-  return last_event() > until.event || (last_event() == until.event && steps() >= until.steps);
-}
-
-uint64_t Replayer::steps() const {
-  if (!vcpu_.capabilities().exact_steps) return steps_;
-  return vcpu_.steps() - std::min(vcpu_.steps(), event_steps_);  // one less than none while an access is not complete
-}
-
-/// Has free runs end at a count of steps after the last event, and at the position to stop at if that is nearer. False when
-/// the engine cannot, and has to be stepped to where it must stop.
-bool Replayer::limit_steps(std::optional<uint64_t> steps) {
-  bool counted = options_.until && options_.until->from_start;
-  bool here = options_.until && !counted && last_event() == options_.until->event;
-  if (!vcpu_.capabilities().exact_steps) return !here && !steps;
-  auto after = [](uint64_t base, uint64_t more) { return more > UINT64_MAX - base ? UINT64_MAX : base + more; };
-  uint64_t limit = after(event_steps_, steps.value_or(UINT64_MAX));
-  if (here) limit = std::min(limit, after(event_steps_, options_.until->steps));
-  if (counted) limit = std::min(limit, after(start_steps_, options_.until->steps));
-  vcpu_.set_step_limit(limit);
-  return true;
 }
 
 void Replayer::stop_with(SessionStop stop) {
@@ -197,6 +175,7 @@ Status Replayer::take() {
   bool numbered = trace::is_numbered(next_->body);
   if (numbered) {
     last_time_us_ = next_->time_us;
+    steps_before_event_ = steps();
     steps_ = 0;
     event_steps_ = vcpu_.steps() + (in_instruction_ ? 1 : 0);
   }
@@ -271,7 +250,7 @@ Status Replayer::check_exit(const vm::Exit& exit) {
                         },
                         [&](const vm::BreakpointHit& hit) -> Status {
                           in_instruction_ = false;
-                          if (std::count(user_breakpoints_.begin(), user_breakpoints_.end(), hit.at) > 0) {
+                          if (!quiet_ && std::count(user_breakpoints_.begin(), user_breakpoints_.end(), hit.at) > 0) {
                             stop_with({.kind = SessionStop::Kind::breakpoint});
                           }
                           return {};
@@ -332,6 +311,7 @@ Status Replayer::check_access(const vm::DeviceAccess& exit) {
   in_instruction_ = true;
   TRY(take());
   history_.note(seen);
+  if (quiet_) return {};
   if (const vm::AccessBreak* hit = breaks_.check(seen, devices_)) {
     stop_with({.kind = SessionStop::Kind::device, .seen = seen, .break_id = hit->id});
   }
@@ -384,16 +364,17 @@ std::vector<std::string> Replayer::recent_events() {
 }
 
 Status Replayer::diverge(Divergence::Kind kind, std::string expected, std::string actual, std::vector<uint64_t> pages) {
-  ++divergence_count_;
   uint64_t number = cursor_.next_number();
   if (kind == Divergence::Kind::state && number > 0) --number;
-  if (divergences_.size() < kMaxReports) {
-    Divergence report{kind, number, std::move(expected), std::move(actual), {}, recent_events(), std::move(pages)};
-    if (auto cpu = vcpu_.state()) report.registers = vm::describe(*cpu);
-    divergences_.push_back(std::move(report));
-  }
+  Divergence report{kind, number, std::move(expected), std::move(actual), {}, recent_events(), std::move(pages)};
+  if (auto cpu = vcpu_.state()) report.registers = vm::describe(*cpu);
+  // A replay that was taken back comes by the same ones again.
+  bool known = seen_through_ && number <= *seen_through_ &&
+               std::ranges::any_of(divergences_, [&](const auto& d) { return d.kind == kind && d.event == number; });
+  if (!known) ++divergence_count_;
+  if (!known && divergences_.size() < kMaxReports) divergences_.push_back(report);
   if (kind == Divergence::Kind::state && options_.keep_going) return {};
-  ended_ = SessionStop{.kind = SessionStop::Kind::diverged, .reason = describe(divergences_.back())};
+  ended_ = SessionStop{.kind = SessionStop::Kind::diverged, .reason = describe(report)};
   stop_ = ended_;
   return {};
 }

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,19 +12,31 @@
 #include "base/clock.h"
 #include "base/waker.h"
 #include "replay/divergence.h"
+#include "replay/position.h"
 #include "trace/reader.h"
 #include "vm/session.h"
 #include "vm/state_tracker.h"
 
 namespace dejavm::replay {
 
-/// A position: `steps` steps after event `event`; (-1, 0) is the start (docs/determinism.md). `from_start`: so many steps
-/// after the start, whatever the events; only where the engine counts steps.
-struct Position {
-  int64_t event = -1;
-  uint64_t steps = 0;
-  bool from_start = false;
-  bool operator==(const Position&) const = default;
+/// All that a replay is at a consistent point but the guest's memory: what a checkpoint keeps. Counts of steps are the
+/// vCPU's.
+struct ReplayState {
+  Moment moment;
+  uint64_t next_event = 0;  ///< number of the next numbered event
+  vm::CpuState cpu;
+  std::vector<vm::MemoryRange> memory;
+  std::vector<vm::DeviceRegion> devices;
+  uint64_t steps = 0, event_steps = 0;
+  uint64_t last_time_us = 0;
+};
+
+/// Where a resume() looks up, at the first consistent point at or behind either of these, and what it does there: it returns
+/// where the next such point is.
+struct Pause {
+  uint64_t total_steps = UINT64_MAX;
+  int64_t event = INT64_MAX;
+  std::function<Result<Pause>()> act;
 };
 
 struct ReplayOptions {
@@ -63,8 +76,31 @@ class Replayer final : public vm::Session {
 
   /// Runs to a position (at or after the current one) instead of to the end.
   void set_until(std::optional<Position> until) { options_.until = until; }
+  const std::optional<Position>& until() const { return options_.until; }
   /// Steps since the start, where the engine counts them.
   uint64_t total_steps() const { return vcpu_.steps() - start_steps_; }
+  /// Where the engine counts steps.
+  Moment moment() const { return {total_steps(), last_event()}; }
+  Position position() const { return {last_event(), steps()}; }
+  /// The last position before the last event.
+  Position before_last_event() const { return {last_event() - 1, steps_before_event_}; }
+  /// True right behind an interrupt or NMI, its frame pushed or not: no instruction ran since.
+  bool just_interrupted() const { return interrupted_at_ == std::optional(moment()); }
+
+  const std::vector<vm::GuestVirt>& breakpoints() const { return user_breakpoints_; }
+
+  // What a timeline does with the replay (timeline.h); only where the engine counts steps.
+
+  /// Whether it runs past breakpoints, watchpoints and breaks on device accesses as if there were none.
+  Status set_quiet(bool quiet);
+  void set_pause(Pause pause) { pause_ = std::move(pause); }
+  /// Has the next resume() stop at a breakpoint on the instruction that it begins with.
+  void stop_where_it_is(bool wanted) { look_at_start_ = wanted; }
+  /// The state, at a consistent point: in Pause::act, or where resume() stopped at a position.
+  Result<ReplayState> capture();
+  /// Goes on from a state of this replay, earlier or later. The guest's memory has its contents already.
+  Status restore(const ReplayState& state);
+  vm::StateTracker& tracker() { return *tracker_; }
   /// Steps since the last event; on an engine that does not count them, as far as they were single steps.
   uint64_t steps() const;
 
@@ -90,6 +126,9 @@ class Replayer final : public vm::Session {
   Status check_access(const vm::DeviceAccess& exit);
   Status check_msr(const vm::MsrAccess& exit);
   Status complete_instruction();
+  Status settle();
+  Status pause_here();
+  bool pause_due() const;
 
   Status apply(const trace::Event& event);
   Status apply_interrupt(uint8_t vector);
@@ -127,16 +166,22 @@ class Replayer final : public vm::Session {
 
   const trace::Event* next_ = nullptr;  // what cursor_ will give; null at the end
   bool in_instruction_ = false;
-  bool ran_ = false;          // instructions ran, or were completed, since resume()
-  uint64_t steps_ = 0;        // single steps since the last numbered event
-  uint64_t start_steps_ = 0;  // the vCPU's count of steps at the start
-  uint64_t event_steps_ = 0;  // the vCPU's count of steps when that event's instruction completes
+  bool ran_ = false;  // instructions ran, or were completed, since resume()
+  bool look_at_start_ = false;
+  bool quiet_ = false;
+  Pause pause_;
+  uint64_t steps_ = 0;                    // single steps since the last numbered event
+  uint64_t start_steps_ = 0;              // the vCPU's count of steps at the start
+  uint64_t event_steps_ = 0;              // the vCPU's count of steps when that event's instruction completes
+  uint64_t steps_before_event_ = 0;       // steps between the last event and the one before it
+  std::optional<Moment> interrupted_at_;  // the last interrupt or NMI
   uint64_t last_time_us_ = 0;
   uint64_t give_up_at_ns_ = 0;
   uint64_t look_up_at_ns_ = 0;  // when the guest is left next to see whether it is time to give up; 0: not arranged
   bool finished_ = false;
   std::vector<Divergence> divergences_;  // at most kMaxReports are kept
   uint64_t divergence_count_ = 0;
+  std::optional<uint64_t> seen_through_;  // the events up to here came by before restore()
   std::optional<vm::SessionStop> stop_;
   std::optional<vm::SessionStop> ended_;
   std::atomic<bool> interrupt_wanted_{false};

@@ -20,10 +20,10 @@ Status DebugTarget::set_registers(const vm::CpuState& state) {
   return session_.vcpu().set_state(state);
 }
 
-size_t DebugTarget::read_device(vm::GuestPhys addr, MutableByteSpan to) const {
+size_t DebugTarget::read_device(vm::GuestPhys addr, MutableByteSpan to) {
   for (size_t done = 0; done < to.size(); ++done) {
     if (session_.memory().find(addr + done) != nullptr) return done;
-    auto byte = session_.history().mmio_byte(addr.value + done);
+    auto byte = session_.device_byte(addr + done);
     if (!byte && vm::find_region(session_.devices(), vm::Space::mmio, addr.value + done) == nullptr) return done;
     to[done] = byte.value_or(0);  // a register that was never accessed
   }
@@ -69,9 +69,22 @@ Status DebugTarget::write_physical(vm::GuestPhys addr, ByteSpan from) {
   return session_.memory().write(addr, from, vm::Writer::debugger);
 }
 
+/// GDB does not ask again what it read before the guest went elsewhere.
+std::string DebugTarget::monitor(std::string_view command) {
+  std::string before = monitor_.when();
+  std::string text = monitor_.execute(command);
+  if (monitor_.when() != before) text += "gdb still shows the place before: maintenance flush register-cache\n";
+  return text;
+}
+
 // ---- Running
 
 Result<gdb::Stop> DebugTarget::resume(gdb::ResumeKind kind) {
+  if (kind == gdb::ResumeKind::reverse_go || kind == gdb::ResumeKind::reverse_step) {
+    auto what = kind == gdb::ResumeKind::reverse_go ? vm::ReverseFor::go : vm::ReverseFor::step;
+    TRY_ASSIGN(vm::SessionStop stop, session_.reverse(what));
+    return convert(stop);
+  }
   if (kind == gdb::ResumeKind::go && watches_memory()) return walk_until_memory_changes();
   TRY_ASSIGN(vm::SessionStop stop, session_.resume(kind == gdb::ResumeKind::step ? vm::ResumeFor::step : vm::ResumeFor::go));
   return convert(stop);
@@ -89,13 +102,18 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
       out.kind = To::breakpoint;
       break;
     case From::interrupted:
-    case From::position:
       out.kind = To::interrupted;
+      break;
+    case From::position:
+      out.kind = To::position;
       break;
     case From::device:
       return device_stop(stop);
     case From::watch:
       return watch_stop(stop.watch);
+    case From::began:
+      out.kind = To::replay_begin;
+      break;
     case From::ended:
       end_ = stop;
       // A replay can still be looked at when its trace ends; a guest that is gone cannot.

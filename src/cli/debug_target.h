@@ -15,8 +15,9 @@ namespace dejavm::cli {
 
 class DebugTarget final : public gdb::Target {
  public:
-  explicit DebugTarget(vm::Session& session, const trace::Reader* reader = nullptr)
-      : session_(session), monitor_(session, reader) {}
+  /// As Monitor.
+  explicit DebugTarget(vm::Session& session, const trace::Reader* reader = nullptr, replay::Timeline* timeline = nullptr)
+      : session_(session), monitor_(session, reader, timeline) {}
 
   Result<vm::CpuState> registers() override { return session_.vcpu().state(); }
   Status set_registers(const vm::CpuState& state) override;
@@ -25,6 +26,7 @@ class DebugTarget final : public gdb::Target {
   Status write_virtual(vm::GuestVirt addr, ByteSpan from) override;
   Status write_physical(vm::GuestPhys addr, ByteSpan from) override;
   Result<gdb::Stop> resume(gdb::ResumeKind kind) override;
+  bool can_reverse() const override { return session_.why_forward_only().empty(); }
   void interrupt() override { session_.interrupt(); }
   Status insert_breakpoint(vm::GuestVirt addr) override;
   Status remove_breakpoint(vm::GuestVirt addr) override;
@@ -32,7 +34,7 @@ class DebugTarget final : public gdb::Target {
   Status remove_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) override;
   Status insert_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) override;
   Status remove_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) override;
-  std::string monitor(std::string_view command) override { return monitor_.execute(command); }
+  std::string monitor(std::string_view command) override;
   void detach() override;
   void kill() override { killed_ = true; }
 
@@ -53,7 +55,7 @@ class DebugTarget final : public gdb::Target {
     Bytes before;           // RAM without a watchpoint: the contents when the guest was resumed
   };
 
-  size_t read_device(vm::GuestPhys addr, MutableByteSpan to) const;
+  size_t read_device(vm::GuestPhys addr, MutableByteSpan to);
   Status apply_breakpoints();
   Result<gdb::Stop> convert(const vm::SessionStop& stop);
   gdb::Stop device_stop(const vm::SessionStop& stop);

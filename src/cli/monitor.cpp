@@ -9,7 +9,8 @@
 namespace dejavm::cli {
 
 std::string Monitor::help() {
-  return "mmio break PLACE [r|w] [size N] [value V[/MASK]] [count N]   stop on a device access (from the Nth on)\n"
+  return std::string() +
+         "mmio break PLACE [r|w] [size N] [value V[/MASK]] [count N]   stop on a device access (from the Nth on)\n"
          "mmio list | mmio delete ID|all                               the breakpoints on device accesses\n"
          "mmio last [PLACE]                                            the last device access\n"
          "watch phys|virt ADDR [LENGTH] [r|w|rw]                       stop on the CPU's accesses to memory (soft)\n"
@@ -18,11 +19,16 @@ std::string Monitor::help() {
          "dma ADDR [COUNT]                                             replay: the last device writes to this memory "
          "address\n"
          "where                                                        the position: event and registers\n"
-         "PLACE: edu, edu+0x80, 0xfebc0080, 0xfebc0000-0xfebc0fff, port:0x3f8\n";
+         "PLACE: edu, edu+0x80, 0xfebc0080, 0xfebc0000-0xfebc0fff, port:0x3f8\n" +
+         TravelMonitor::help();
 }
 
 const std::vector<std::string>& Monitor::words() {
-  static const std::vector<std::string> kWords = {"mmio", "watch", "devices", "dma", "where", "help"};
+  static const std::vector<std::string> kWords = [] {
+    std::vector<std::string> words = {"mmio", "watch", "devices", "dma", "where", "help"};
+    words.insert(words.end(), TravelMonitor::words().begin(), TravelMonitor::words().end());
+    return words;
+  }();
   return kWords;
 }
 
@@ -41,7 +47,14 @@ Result<std::string> Monitor::dispatch(const Arguments& words) {
   if (words[0] == "devices" || words[0] == "regs") return devices();
   if (words[0] == "dma") return dma(words);
   if (words[0] == "where") return where();
+  if (std::ranges::count(TravelMonitor::words(), words[0]) > 0) return travel(words);
   return fail_usage(fmt::format("unknown command '{}'", words[0]), "`help` lists the commands.");
+}
+
+Result<std::string> Monitor::travel(const Arguments& words) {
+  if (travel_) return travel_->execute(words);
+  return fail_usage(fmt::format("{} is for a replay on the soft engine", words[0]),
+                    "dejavm replay FILE -accel soft, or dejavm shell FILE.");
 }
 
 Result<std::string> Monitor::mmio(const Arguments& words) {
@@ -49,9 +62,10 @@ Result<std::string> Monitor::mmio(const Arguments& words) {
   if (verb == "break") return mmio_break(words);
   if (verb == "delete") return mmio_delete(words);
   if (verb == "last") return mmio_last(words);
+  if (verb == "next") return travel(words);
   if (verb == "list" && words.size() == 2) return mmio_list();
   return fail_usage(fmt::format("mmio: unknown word '{}'", verb),
-                    "mmio break PLACE ..., mmio list, mmio delete ID, mmio last.");
+                    "mmio break PLACE ..., mmio list, mmio delete ID, mmio last, mmio next.");
 }
 
 Result<std::string> Monitor::mmio_break(const Arguments& words) {
@@ -111,14 +125,13 @@ std::string Monitor::mmio_list() const {
 }
 
 Result<std::string> Monitor::mmio_last(const Arguments& words) {
-  const vm::SeenAccess* seen = nullptr;
+  vm::AccessFilter filter;
   if (words.size() > 2) {
     TRY_ASSIGN(vm::Place place, vm::parse_place(words[2], session_.devices()));
-    seen = session_.history().latest_in(place, session_.devices());
-  } else if (session_.history().latest()) {
-    seen = &*session_.history().latest();
+    filter.places = {std::move(place)};
   }
-  if (seen == nullptr) return "no such access so far\n";
+  TRY_ASSIGN(auto seen, session_.last_access(filter));
+  if (!seen) return "no such access so far\n";
   return session_.stop_line(*seen) + "\n";
 }
 

@@ -1,24 +1,33 @@
 // The words that gdb's `monitor` command and the shell share.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
+#include "cli/travel_monitor.h"
 #include "trace/reader.h"
 #include "vm/session.h"
 
 namespace dejavm::cli {
 
-/// Executes monitor commands on a session. `reader`: the trace of a replay, null for a live guest.
+/// Executes monitor commands on a session. `reader`: the trace of a replay, null for a live guest. `timeline`: the session
+/// itself, where it is one.
 class Monitor {
  public:
-  explicit Monitor(vm::Session& session, const trace::Reader* reader = nullptr) : session_(session), reader_(reader) {}
+  explicit Monitor(vm::Session& session, const trace::Reader* reader = nullptr, replay::Timeline* timeline = nullptr)
+      : session_(session), reader_(reader) {
+    if (timeline != nullptr && reader != nullptr) travel_.emplace(*timeline, *reader);
+  }
 
   /// The text to show, lines ending with \n. An unknown command answers with what there is.
   std::string execute(std::string_view line);
   bool has_trace() const { return reader_ != nullptr; }
+
+  /// The position, where the session is a timeline.
+  std::string when() const { return travel_ ? travel_->when() : std::string(); }
 
   /// The first words, for completion.
   static const std::vector<std::string>& words();
@@ -27,6 +36,7 @@ class Monitor {
  private:
   using Arguments = std::vector<std::string_view>;
   Result<std::string> dispatch(const Arguments& words);
+  Result<std::string> travel(const Arguments& words);
   Result<std::string> mmio(const Arguments& words);
   Result<std::string> mmio_break(const Arguments& words);
   Result<std::string> mmio_delete(const Arguments& words);
@@ -42,6 +52,7 @@ class Monitor {
 
   vm::Session& session_;
   const trace::Reader* reader_;
+  std::optional<TravelMonitor> travel_;
 };
 
 }  // namespace dejavm::cli

@@ -11,6 +11,7 @@
 #include "cli/sandbox.h"
 #include "gdbstub/server.h"
 #include "replay/replayer.h"
+#include "replay/timeline.h"
 
 namespace dejavm::cli {
 namespace {
@@ -90,7 +91,12 @@ Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trac
     TRY(replayer.resume(vm::ResumeFor::go));
     return {};
   }
-  DebugTarget target(replayer, &reader);
+  std::unique_ptr<replay::Timeline> timeline;
+  if (replayer.vcpu().capabilities().exact_steps) {
+    TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader));
+  }
+  vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
+  DebugTarget target(session, &reader, timeline.get());
   TRY(server->serve(target, !c.stopped));
   return {};
 }

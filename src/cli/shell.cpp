@@ -22,7 +22,10 @@ struct Shell::Replay {
   vm::GuestMemory memory;
   std::unique_ptr<vm::Vcpu> vcpu;
   std::unique_ptr<replay::Replayer> replayer;
+  std::unique_ptr<replay::Timeline> timeline;  // where the engine counts steps
   std::unique_ptr<Monitor> monitor;
+
+  vm::Session& session() { return timeline ? static_cast<vm::Session&>(*timeline) : *replayer; }
   std::vector<vm::GuestVirt> breakpoints;
 };
 
@@ -35,7 +38,8 @@ std::string Shell::help() {
          "events [N] [FILTERS]               lists events (20, or N), e.g. events --device edu --write --from 100\n"
          "run [until POS]                    replays to the next stop, the end, or POS (EVENT or EVENT+INSTRUCTIONS)\n"
          "step [N]                           replays N instructions\n"
-         "goto POS                           starts again if need be and replays to POS\n"
+         "back [N] | back run                goes N instructions back, or to the stop before this one (soft)\n"
+         "goto POS                           goes to POS, forward or backward\n"
          "break ADDR | delete                breakpoints on instructions\n"
          "mem ADDR [LENGTH]                  memory at a virtual address\n"
          "disas [ADDR] [N]                   instructions at an address (default: here)\n" +
@@ -43,8 +47,9 @@ std::string Shell::help() {
 }
 
 std::vector<std::string> Shell::candidates() const {
-  std::vector<std::string> words = {"open",  "info", "events", "run",  "until", "step",  "goto", "break", "delete", "mem",
-                                    "disas", "help", "quit",   "list", "last",  "value", "size", "count", "phys",   "virt"};
+  std::vector<std::string> words = {"open", "info",  "events", "run",  "until", "step", "back",
+                                    "goto", "break", "delete", "mem",  "disas", "help", "quit",
+                                    "list", "last",  "value",  "size", "count", "phys", "virt"};
   words.insert(words.end(), Monitor::words().begin(), Monitor::words().end());
   std::set<std::string> devices;
   if (replay_) {
@@ -117,10 +122,11 @@ Result<std::string> Shell::dispatch(const Arguments& words, std::string_view lin
     return open(std::string(words[1]));
   }
   if (reader_ == nullptr) return fail_usage("no trace is open", "`open FILE` opens one.");
-  if (verb == "info") return info();
+  if (verb == "info" && words.size() == 1) return info();
   if (verb == "events") return events(words);
   if (verb == "run" || verb == "continue" || verb == "c") return run(words);
   if (verb == "step" || verb == "s" || verb == "stepi") return step(words);
+  if (verb == "back") return back(words);
   if (verb == "goto") return goto_event(words);
   if (verb == "mem" || verb == "x") return memory(words);
   if (verb == "disas") return disassemble(words);
@@ -195,21 +201,24 @@ Result<Shell::Replay*> Shell::replay() {
   auto fresh = std::make_unique<Replay>(std::move(memory));
   TRY_ASSIGN(fresh->vcpu, engine_->create_vcpu(fresh->memory, reader_->description().cpu_model));
   TRY_ASSIGN(fresh->replayer, replay::Replayer::create(*reader_, *fresh->vcpu, fresh->memory, fresh->clock, {}));
-  fresh->monitor = std::make_unique<Monitor>(*fresh->replayer, reader_.get());
+  if (fresh->vcpu->capabilities().exact_steps) {
+    TRY_ASSIGN(fresh->timeline, replay::Timeline::create(*fresh->replayer, *reader_));
+  }
+  fresh->monitor = std::make_unique<Monitor>(fresh->session(), reader_.get(), fresh->timeline.get());
   if (!sandboxed_) TRY(enter_sandbox());
   sandboxed_ = true;
   replay_ = std::move(fresh);
   return replay_.get();
 }
 
-Result<vm::SessionStop> Shell::go(replay::Replayer& replayer, std::optional<replay::Position> until) {
-  replayer.set_until(until);
+Result<vm::SessionStop> Shell::interruptibly(const std::function<Result<vm::SessionStop>(vm::Session&)>& run) {
+  vm::Session& session = replay_->session();
   {
     std::lock_guard lock(mutex_);
-    running_ = &replayer;
-    if (interrupted_) replayer.interrupt();
+    running_ = &session;
+    if (interrupted_) session.interrupt();
   }
-  auto stop = replayer.resume(vm::ResumeFor::go);
+  auto stop = run(session);
   std::lock_guard lock(mutex_);
   running_ = nullptr;
   return stop;
@@ -234,6 +243,7 @@ Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
     text = vm::watch_line(stop.watch, replayer.watches().count(stop.watch).what, replayer.last_event()) + "\n";
   }
   if (stop.kind == Kind::interrupted) text = "interrupted\n";
+  if (stop.kind == Kind::began) text = "the beginning of the replay\n";
   uint8_t bytes[15];
   size_t got = vm::read_virtual(cpu, replay_->memory, {cpu.linear_rip()}, bytes);
   return text + fmt::format("after event {}, rip {:#x}: {}\n", replayer.last_event(), cpu.linear_rip(),
@@ -251,7 +261,8 @@ Result<std::string> Shell::run(const Arguments& words) {
   if (until && until->from_start && !now->vcpu->capabilities().exact_steps) {
     return fail_usage("this engine does not count instructions", "Say EVENT or EVENT+INSTRUCTIONS.");
   }
-  TRY_ASSIGN(vm::SessionStop stop, go(*now->replayer, until));
+  now->replayer->set_until(until);
+  TRY_ASSIGN(vm::SessionStop stop, interruptibly([](vm::Session& session) { return session.resume(vm::ResumeFor::go); }));
   return stop_text(stop);
 }
 
@@ -263,22 +274,43 @@ Result<std::string> Shell::step(const Arguments& words) {
   now->replayer->set_until(std::nullopt);
   vm::SessionStop stop{.kind = vm::SessionStop::Kind::step};
   for (uint64_t i = 0; i < *count && !interrupted_; ++i) {
-    TRY_ASSIGN(stop, now->replayer->resume(vm::ResumeFor::step));
+    TRY_ASSIGN(stop, now->session().resume(vm::ResumeFor::step));
     if (stop.kind != vm::SessionStop::Kind::step) break;
   }
   if (interrupted_ && stop.kind == vm::SessionStop::Kind::step) stop.kind = vm::SessionStop::Kind::interrupted;
   return stop_text(stop);
 }
 
+Result<std::string> Shell::back(const Arguments& words) {
+  bool to_stop = words.size() == 2 && words[1] == "run";
+  auto count = words.size() == 2 && !to_stop ? parse_u64(words[1]) : 1;
+  if (!count || *count == 0 || words.size() > 2)
+    return fail_usage("back takes a number of instructions, or run", "For example: back 10");
+  TRY(replay());
+  using Kind = vm::SessionStop::Kind;
+  vm::SessionStop stop{.kind = Kind::step};
+  for (uint64_t i = 0; i < *count && stop.kind == Kind::step && !interrupted_; ++i) {
+    TRY_ASSIGN(stop, interruptibly([&](vm::Session& session) {
+                 return session.reverse(to_stop ? vm::ReverseFor::go : vm::ReverseFor::step);
+               }));
+  }
+  if (interrupted_ && stop.kind == Kind::step) stop.kind = Kind::interrupted;
+  return stop_text(stop);
+}
+
 Result<std::string> Shell::goto_event(const Arguments& words) {
   if (words.size() != 2) return fail_usage("goto wants a position", "For example: goto 1000");
   TRY_ASSIGN(auto position, parse_position(words[1]));
+  TRY_ASSIGN(Replay * present, replay());
+  if (present->timeline) {
+    TRY_ASSIGN(vm::SessionStop stop, interruptibly([&](vm::Session&) { return present->timeline->seek(position); }));
+    return stop_text(stop);
+  }
   auto passed = [&](const replay::Replayer& now) {
     if (now.finished() || !position) return true;
     return position->from_start ? now.total_steps() > position->steps : now.last_event() >= position->event;
   };
-  bool behind = replay_ && passed(*replay_->replayer);
-  if (behind) {
+  if (passed(*present->replayer)) {
     auto breaks = replay_->replayer->breaks().list();
     auto breakpoints = replay_->breakpoints;
     auto watches = replay_->replayer->watches().list();

@@ -15,7 +15,7 @@
 #include "cli/commands.h"
 #include "cli/engine.h"
 #include "cli/monitor.h"
-#include "replay/replayer.h"
+#include "replay/timeline.h"
 #include "trace/reader.h"
 
 namespace dejavm::cli {
@@ -59,7 +59,9 @@ class Shell {
   Result<std::string> disassemble(const Arguments& words);
   Result<std::string> breakpoint(const Arguments& words);
   Result<Replay*> replay();
-  Result<vm::SessionStop> go(replay::Replayer& replayer, std::optional<replay::Position> until);
+  Result<std::string> back(const Arguments& words);
+  /// Runs a session, so that interrupt() reaches it.
+  Result<vm::SessionStop> interruptibly(const std::function<Result<vm::SessionStop>(vm::Session&)>& run);
   std::string perform(const std::function<Result<std::string>()>& command);
   Result<std::string> stop_text(const vm::SessionStop& stop);
 
@@ -73,7 +75,7 @@ class Shell {
 
   std::mutex mutex_;  // guards executing_ and running_
   bool executing_ = false;
-  replay::Replayer* running_ = nullptr;
+  vm::Session* running_ = nullptr;
   std::atomic<bool> interrupted_{false};
 };
 

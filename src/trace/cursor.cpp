@@ -29,16 +29,21 @@ Result<const Event*> EventCursor::next() {
 
 Status EventCursor::seek(uint64_t number) {
   const std::vector<ChunkInfo>& chunks = reader_.chunks();
-  events_.clear();
   position_ = 0;
   number = std::min(number, reader_.event_count());
   auto holds = std::ranges::partition_point(chunks, [&](const ChunkInfo& c) { return c.first_event + c.events <= number; });
   if (holds == chunks.end()) {
+    events_.clear();
     chunk_ = chunks.size();
     next_number_ = reader_.event_count();
     return {};
   }
-  TRY(load_chunk(static_cast<size_t>(holds - chunks.begin())));
+  auto index = static_cast<size_t>(holds - chunks.begin());
+  bool loaded = !events_.empty() && chunk_ == index + 1;
+  if (!loaded) {
+    events_.clear();
+    TRY(load_chunk(index));
+  }
   next_number_ = holds->first_event;
   while (next_number_ < number || !is_numbered(events_[position_].body)) {
     if (is_numbered(events_[position_].body)) ++next_number_;

@@ -39,6 +39,10 @@ class AccessBreaks {
   /// False when there is none with this id.
   bool remove(unsigned id);
   void clear() { breaks_.clear(); }
+  /// From now on each stops at every match.
+  void forget_counts() {
+    for (AccessBreak& one : breaks_) one.skip = 0;
+  }
   const std::vector<AccessBreak>& list() const { return breaks_; }
 
   /// Notes the access; returns the breakpoint that stops here, or null.

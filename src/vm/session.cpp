@@ -42,6 +42,12 @@ std::string Session::stop_line(SeenAccess seen) {
   return vm::stop_line(seen, find_region(devices(), seen.access.space, seen.access.addr));
 }
 
+Result<std::optional<SeenAccess>> Session::last_access(const AccessFilter& filter) {
+  if (filter.places.empty()) return history().latest();
+  const SeenAccess* seen = history().latest_in(filter.places[0], devices());
+  return seen != nullptr ? std::optional(*seen) : std::nullopt;
+}
+
 std::optional<WatchHit> Session::device_hit(uint64_t backing_offset, uint64_t size) {
   const std::vector<WatchList::Entry>& list = watches_.list();
   if (list.empty()) return std::nullopt;

@@ -25,6 +25,9 @@ enum class ResumeFor : uint8_t {
   walk,  ///< one step, and everything enters as it would in `go`
 };
 
+/// Backward: the same stops, each before what it tells of (docs/determinism.md, "Stops").
+enum class ReverseFor : uint8_t { go, step };
+
 struct SessionStop {
   enum class Kind : uint8_t {
     step,
@@ -33,6 +36,7 @@ struct SessionStop {
     watch,        ///< `watch`: a watchpoint of the vCPU was hit
     interrupted,  ///< interrupt() was called
     position,     ///< the position that was asked for is reached (replay)
+    began,        ///< backward: this is the beginning
     ended,        ///< the guest, or the recording, ended: `reason`
     diverged,     ///< a replay differs from its recording: `reason`
   } kind = Kind::ended;
@@ -50,7 +54,11 @@ class Session {
 
   /// Runs to the next stop; the guest is at a consistent point then, but for ended and diverged.
   virtual Result<SessionStop> resume(ResumeFor what) = 0;
-  /// Makes resume() return `interrupted` soon. Any thread.
+  /// Why reverse() fails; empty where it does not.
+  virtual std::string why_forward_only() const { return "only a replay on the soft engine goes backward"; }
+  /// Goes back to the stop before this one.
+  virtual Result<SessionStop> reverse(ReverseFor /*what*/) { return fail(why_forward_only(), "Use -accel soft."); }
+  /// Makes resume() and reverse() return `interrupted` soon. Any thread.
   virtual void interrupt() = 0;
   /// Breakpoints on instructions (linear addresses); more than the engine can hold is an error.
   virtual Status set_breakpoints(const std::vector<GuestVirt>& addresses) = 0;
@@ -61,8 +69,12 @@ class Session {
   virtual const std::vector<DeviceRegion>& devices() const = 0;
   virtual AccessBreaks& breaks() = 0;
   /// Watchpoints on guest memory, where vcpu().capabilities().max_watchpoints is not 0; `add` them with vcpu().
-  WatchList& watches() { return watches_; }
+  virtual WatchList& watches() { return watches_; }
   virtual const AccessHistory& history() const = 0;
+  /// The last access at or before this point that matches; `filter` has a place or is empty.
+  virtual Result<std::optional<SeenAccess>> last_access(const AccessFilter& filter);
+  /// What a debugger sees of a device at a guest physical address: the byte of the last access that covers it.
+  virtual std::optional<uint8_t> device_byte(GuestPhys gpa) { return history().mmio_byte(gpa.value); }
   /// Number of the last numbered event, -1 before the first.
   virtual int64_t last_event() const = 0;
   /// The line of an access. Where the engine did not know the instruction of the last event (a write on KVM), it is looked

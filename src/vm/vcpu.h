@@ -148,6 +148,8 @@ class Vcpu {
 
   /// Steps since the vCPU was made (docs/determinism.md says what a step is), where capabilities().exact_steps.
   virtual uint64_t steps() const { return 0; }
+  /// Where capabilities().exact_steps: has steps() go on from another count. With set_state(), at a consistent point.
+  virtual void set_steps(uint64_t /*steps*/) {}
   /// Where capabilities().exact_steps: a free run ends with StepLimit at exactly `limit` steps, or at once beyond them.
   /// UINT64_MAX: never.
   virtual void set_step_limit(uint64_t /*limit*/) {}

@@ -32,6 +32,17 @@ Status WatchList::remove_listed(Vcpu& vcpu) {
   return replace(vcpu, std::move(entries));
 }
 
+Status WatchList::become(Vcpu& vcpu, const WatchList& other) {
+  TRY(replace(vcpu, other.entries_));
+  *this = other;
+  return {};
+}
+
+Status WatchList::arm(Vcpu& vcpu, bool armed) {
+  if (entries_.empty()) return {};
+  return armed ? replace(vcpu, entries_) : vcpu.set_watchpoints({});
+}
+
 Status WatchList::replace(Vcpu& vcpu, std::vector<Entry> entries) {
   std::vector<Watchpoint> watchpoints;
   for (const Entry& entry : entries) watchpoints.push_back(entry.what);

@@ -10,7 +10,8 @@
 
 namespace dejavm::vm {
 
-/// Numbers watchpoints and keeps a vCPU up to date. Invariant: the vCPU has exactly these, in this order.
+/// Numbers watchpoints and keeps a vCPU up to date. Invariant: the vCPU has exactly these, in this order, or, while they are
+/// disarmed, none.
 class WatchList {
  public:
   struct Entry {
@@ -25,6 +26,10 @@ class WatchList {
   /// False when there is none with this id.
   Result<bool> remove(Vcpu& vcpu, unsigned id);
   Status remove_listed(Vcpu& vcpu);
+  /// Has the watchpoints of another list, whose vCPU is the same.
+  Status become(Vcpu& vcpu, const WatchList& other);
+  /// Takes all from the vCPU, or gives them back.
+  Status arm(Vcpu& vcpu, bool armed);
 
   const std::vector<Entry>& list() const { return entries_; }
   /// Counts a hit, and says whose it is.

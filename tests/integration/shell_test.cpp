@@ -62,6 +62,19 @@ TEST_F(ShellTest, GoesToPositionsForwardAndBack) {
   EXPECT_THAT(finished.out, HasSubstr("end of the recording after "));
 }
 
+TEST_F(ShellTest, GoesBackwardOnSoft) {
+  if (accel() != "soft") GTEST_SKIP() << accel() << " only goes forward";
+  Finished finished =
+      shell("goto 300\nwhen\nback 5\nstep 5\nwhen\nmmio break edu w\nback run\nback run\nmmio delete all\nback run\n");
+
+  EXPECT_EQ(finished.status, kDone) << finished.out;
+  EXPECT_THAT(finished.out, ContainsRegex("when\n(at 300\\+0, instruction [0-9]+\n)(.*\n)*\\(dejavm\\) when\nat 300\\+0,"));
+  EXPECT_THAT(
+      finished.out,
+      ContainsRegex("back run\nmmio: edu\\+0x98 <- 0x7 [^\n]*\nafter event [0-9]+, rip 0x[0-9a-f]+: mov \\[rax\\], ecx\n"));
+  EXPECT_THAT(finished.out, HasSubstr("the beginning of the replay\nafter event -1, "));
+}
+
 TEST_F(ShellTest, TheSamePositionIsTheSameStateEveryTime) {
   Finished finished = shell("goto 300\nwhere\ngoto 10\ngoto 300\nwhere\n");
 

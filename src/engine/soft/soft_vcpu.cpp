@@ -105,6 +105,7 @@ class SoftVcpu final : public vm::Vcpu {
   }
 
   uint64_t steps() const override { return core_.steps; }
+  void set_steps(uint64_t steps) override { core_.steps = steps; }
   void set_step_limit(uint64_t limit) override { core_.step_limit = limit; }
 
   Status collect_dirty() override {

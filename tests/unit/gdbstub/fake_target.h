@@ -15,8 +15,9 @@
 
 namespace dejavm::gdb {
 
-/// 64 KiB of memory at virtual 0 and other 64 KiB at physical 0. A step moves rip by one. Running goes, in this order: to
-/// the next scripted stop; to the next breakpoint; to a scripted watch hit, else it blocks until interrupt().
+/// 64 KiB of memory at virtual 0 and other 64 KiB at physical 0. A step moves rip by one; backward there is nothing to stop
+/// at. Running goes, in this order: to the next scripted stop; to the next breakpoint; to a scripted watch hit, else it
+/// blocks until interrupt().
 class FakeTarget final : public Target {
  public:
   static constexpr size_t kMemorySize = 65536;
@@ -47,6 +48,7 @@ class FakeTarget final : public Target {
   Status write_virtual(vm::GuestVirt addr, ByteSpan from) override { return copy_to(virtual_memory, addr.value, from); }
   Status write_physical(vm::GuestPhys addr, ByteSpan from) override { return copy_to(physical_memory, addr.value, from); }
 
+  bool can_reverse() const override { return reverses; }
   Result<Stop> resume(ResumeKind kind) override {
     std::unique_lock lock(mutex_);
     ++resumes;
@@ -56,8 +58,9 @@ class FakeTarget final : public Target {
       script.pop_front();
       return stop;
     }
-    if (kind == ResumeKind::step) {
-      ++state.rip;
+    if (kind == ResumeKind::reverse_go) return make_stop(Stop::Kind::replay_begin);
+    if (kind == ResumeKind::step || kind == ResumeKind::reverse_step) {
+      state.rip += kind == ResumeKind::step ? 1 : UINT64_MAX;
       return make_stop(Stop::Kind::step);
     }
     const auto next = breakpoints.upper_bound(state.linear_rip());
@@ -169,6 +172,7 @@ class FakeTarget final : public Target {
   std::set<Watch> watches;
   std::vector<std::string> log;  ///< calls that change breakpoints, and monitor commands
   bool read_only = false;
+  bool reverses = false;
   bool registers_fail = false;
   bool killed = false;
   unsigned detaches = 0;

@@ -32,6 +32,25 @@ TEST_F(RunControl, StepFromAnAddressThatIsRefusedDoesNotRun) {
   EXPECT_EQ(target_.resumes, 0u);
 }
 
+TEST_F(RunControl, GoesBackwardWhereTheTargetCan) {
+  target_.reverses = true;
+
+  EXPECT_THAT(ask("qSupported:swbreak+"), testing::HasSubstr(";ReverseStep+;ReverseContinue+"));
+  EXPECT_EQ(ask("s"), "T05thread:01;");
+  EXPECT_EQ(ask("s"), "T05thread:01;");
+  EXPECT_EQ(ask("bs"), "T05thread:01;");
+  EXPECT_EQ(target_.state.rip, 0x1001u);
+  EXPECT_EQ(ask("bc"), "T05replaylog:begin;thread:01;");
+  EXPECT_EQ(ask("?"), "T05replaylog:begin;thread:01;");
+}
+
+TEST_F(RunControl, BackwardIsUnknownWhereTheTargetCannot) {
+  EXPECT_THAT(ask("qSupported:swbreak+"), testing::Not(testing::HasSubstr("Reverse")));
+  EXPECT_EQ(ask("bs"), "");
+  EXPECT_EQ(ask("bc"), "");
+  EXPECT_EQ(target_.resumes, 0u);
+}
+
 TEST_F(RunControl, StayingStoppedRepeatsTheStop) {
   EXPECT_EQ(ask("vCont;t"), "T05thread:01;");
   EXPECT_EQ(target_.resumes, 0u);

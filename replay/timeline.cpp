@@ -1,0 +1,240 @@
+#include "replay/timeline.h"
+
+#include <algorithm>
+
+namespace dejavm::replay {
+
+using vm::SessionStop;
+using Kind = vm::SessionStop::Kind;
+
+namespace {
+
+constexpr uint64_t kClose = 4096;  // steps: how near to where somebody went back to a checkpoint is kept
+constexpr uint64_t kFirstSearch = 4096, kSearchGrowth = 16, kLargestSearch = 16'000'000;  // steps searched at once
+
+/// Whether a replay that is at `position` can still reach the target by going on.
+bool is_early(const Moment& moment, const Position& position, const std::optional<Position>& target) {
+  if (!target) return true;
+  if (target->from_start) return moment.total_steps < target->steps;
+  return position.event < target->event || (position.event == target->event && position.steps <= target->steps);
+}
+
+Position position_of(const ReplayState& state) {
+  return {state.moment.event, state.steps - std::min(state.steps, state.event_steps)};
+}
+
+Position after_steps(uint64_t total_steps) { return {.event = -1, .steps = total_steps, .from_start = true}; }
+
+}  // namespace
+
+Result<std::unique_ptr<Timeline>> Timeline::create(Replayer& replayer, const trace::Reader& reader,
+                                                   const CheckpointLimits& limits) {
+  if (!replayer.vcpu().capabilities().exact_steps) {
+    return fail("an engine that does not count instructions cannot go back", "Replay with -accel soft.");
+  }
+  std::unique_ptr<Timeline> timeline(new Timeline(replayer, reader));
+  TRY_ASSIGN(timeline->checkpoints_, Checkpoints::create(replayer, limits));
+  return timeline;
+}
+
+Status Timeline::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
+  return replayer_.set_breakpoints(addresses);
+}
+
+// ---- Forward
+
+Result<SessionStop> Timeline::resume(vm::ResumeFor what) {
+  target_.reset();
+  replayer_.set_pause(next_pause());
+  bool break_ahead = break_ && is_early(replayer_.moment(), replayer_.position(), break_);
+  if (!break_ahead) return replayer_.resume(what);
+  std::optional<Position> until = replayer_.until();
+  replayer_.set_until(break_);
+  auto stop = replayer_.resume(what);
+  replayer_.set_until(until);
+  if (stop && stop->kind == Kind::position) break_.reset();
+  return stop;
+}
+
+Result<SessionStop> Timeline::seek(const std::optional<Position>& target) { return go_to(target, Patience::interruptible); }
+
+/// Quietly; stops of the user's are on again afterwards, however it ended.
+Result<SessionStop> Timeline::go_to(const std::optional<Position>& target, Patience patience) {
+  TRY(start_near(target));
+  std::optional<Position> until = replayer_.until();
+  TRY(replayer_.set_quiet(true));
+  replayer_.set_until(target);
+  target_ = target;
+  replayer_.set_pause(next_pause());
+  auto stop = replayer_.resume(vm::ResumeFor::go);
+  while (patience == Patience::to_the_end && stop && stop->kind == Kind::interrupted) {
+    stop = replayer_.resume(vm::ResumeFor::go);
+  }
+  target_.reset();
+  replayer_.set_until(until);
+  TRY(replayer_.set_quiet(false));
+  return stop;
+}
+
+/// Goes back if need be, and forward to a checkpoint if there is one on the way.
+Status Timeline::start_near(const std::optional<Position>& target) {
+  const ReplayState* nearest =
+      checkpoints_->last([&](const ReplayState& state) { return is_early(state.moment, position_of(state), target); });
+  bool ahead = is_early(replayer_.moment(), replayer_.position(), target);
+  if (nearest == nullptr) nearest = &checkpoints_->first();
+  if (ahead && nearest->moment <= replayer_.moment()) return {};
+  return checkpoints_->go_to(*nearest);
+}
+
+// ---- Checkpoints on the way
+
+Pause Timeline::next_pause() {
+  const uint64_t spacing = checkpoints_->limits().spacing;
+  const Moment now = replayer_.moment();
+  Pause pause{now.total_steps + spacing, now.event + std::max<int64_t>(1, static_cast<int64_t>(spacing / kStepsPerEvent)),
+              [this] { return pause_on_the_way(); }};
+  if (auto close = steps_close_to_target(); close && *close > now.total_steps) {
+    pause.total_steps = std::min(pause.total_steps, *close);
+  }
+  if (target_ && !target_->from_start && now.event < target_->event) {
+    pause.event = std::min(pause.event, std::max(now.event + 1, target_->event - 1));
+  }
+  return pause;
+}
+
+/// The count of steps shortly before the target, once it is known.
+std::optional<uint64_t> Timeline::steps_close_to_target() const {
+  if (!target_) return std::nullopt;
+  uint64_t steps = target_->steps;
+  if (!target_->from_start) {
+    if (replayer_.last_event() != target_->event) return std::nullopt;
+    steps += replayer_.total_steps() - replayer_.position().steps;
+  }
+  return steps - std::min(steps, kClose);
+}
+
+Result<Pause> Timeline::pause_on_the_way() {
+  const Moment now = replayer_.moment();
+  const ReplayState* before = checkpoints_->last([&](const ReplayState& state) { return state.moment <= now; });
+  auto close = steps_close_to_target();
+  bool near = (close && now.total_steps >= *close) || (target_ && !target_->from_start && now.event + 1 >= target_->event);
+  uint64_t apart = near ? kClose : checkpoints_->limits().spacing / 2;
+  if (before == nullptr || work(now) - work(before->moment) >= apart) TRY(checkpoints_->keep());
+  return next_pause();
+}
+
+// ---- Accesses
+
+Result<std::optional<vm::SeenAccess>> Timeline::last_access(const vm::AccessFilter& filter) {
+  TRY_ASSIGN(auto found, accesses_.last({&filter, 1}, static_cast<uint64_t>(last_event() + 1)));
+  return found ? std::optional(found->seen) : std::nullopt;
+}
+
+std::optional<uint8_t> Timeline::device_byte(vm::GuestPhys gpa) {
+  vm::AccessFilter filter;
+  filter.places = {{.space = vm::Space::mmio, .first = gpa.value, .last = gpa.value}};
+  auto seen = last_access(filter);
+  if (!seen || !*seen) return std::nullopt;
+  return static_cast<uint8_t>((*seen)->access.value >> 8 * (gpa.value - (*seen)->access.addr));
+}
+
+// ---- Backward
+
+Result<SessionStop> Timeline::reverse(vm::ReverseFor what) {
+  return what == vm::ReverseFor::step ? step_back() : run_back();
+}
+
+Result<SessionStop> Timeline::begin() {
+  TRY(checkpoints_->go_to(checkpoints_->first()));
+  return SessionStop{.kind = Kind::began, .reason = "the beginning of the recording"};
+}
+
+Result<SessionStop> Timeline::step_back() {
+  uint64_t steps = replayer_.total_steps();
+  if (steps <= checkpoints_->first().moment.total_steps) return begin();
+  TRY_ASSIGN(SessionStop stop, go_to(after_steps(steps - 1), Patience::to_the_end));
+  if (stop.kind == Kind::position) stop.kind = Kind::step;
+  return stop;
+}
+
+/// What the trace alone can find: no breakpoint, no watchpoint, and every break knows its place.
+bool Timeline::only_accesses_stop() const {
+  const auto& breaks = replayer_.breaks().list();
+  return replayer_.breakpoints().empty() && replayer_.watches().list().empty() &&
+         std::ranges::none_of(breaks, [](const vm::AccessBreak& one) { return one.resolve != nullptr; });
+}
+
+/// To before the instruction of the last access that a break is for.
+Result<SessionStop> Timeline::go_to_last_access() {
+  std::vector<vm::AccessFilter> filters;
+  for (const vm::AccessBreak& one : replayer_.breaks().list()) filters.push_back(one.filter);
+  TRY_ASSIGN(auto found, accesses_.last(filters, static_cast<uint64_t>(replayer_.last_event() + 1)));
+  if (!found) return begin();
+  TRY_ASSIGN(SessionStop there, go_to(Position{static_cast<int64_t>(found->seen.event), 0}, Patience::to_the_end));
+  if (there.kind != Kind::position) return there;
+  TRY_ASSIGN(SessionStop before, step_back());
+  if (before.kind != Kind::step) return before;
+  if (!found->seen.instruction) found->seen.instruction = vcpu().quick_registers().linear_rip();
+  return SessionStop{.kind = Kind::device, .seen = found->seen, .break_id = replayer_.breaks().list()[found->filter].id};
+}
+
+Result<SessionStop> Timeline::run_back() {
+  if (only_accesses_stop()) return go_to_last_access();
+  const Moment here = replayer_.moment();
+  const Position position = replayer_.position();
+  const uint64_t first = checkpoints_->first().moment.total_steps;
+  Position end = position;
+  uint64_t end_steps = here.total_steps;
+  for (uint64_t size = kFirstSearch; end_steps > first; size = std::min(size * kSearchGrowth, kLargestSearch)) {
+    uint64_t begin_steps = end_steps - std::min(end_steps - first, size);
+    TRY_ASSIGN(Found found, look_between(begin_steps, end, here));
+    if (found.interrupted) {
+      TRY(go_to(position, Patience::to_the_end));
+      return SessionStop{.kind = Kind::interrupted};
+    }
+    if (found.last) {
+      TRY(go_to(found.last->before, Patience::to_the_end));
+      return found.last->stop;
+    }
+    end_steps = begin_steps;
+    end = after_steps(begin_steps);
+  }
+  return begin();
+}
+
+Result<Timeline::Found> Timeline::look_between(uint64_t total_steps, const Position& end, const Moment& limit) {
+  TRY(go_to(after_steps(total_steps), Patience::to_the_end));
+  const vm::AccessBreaks breaks = replayer_.breaks();
+  const std::optional<Position> until = replayer_.until();
+  replayer_.breaks().forget_counts();
+  replayer_.set_until(end);
+  replayer_.set_pause(next_pause());
+  Found found;
+  Result<SessionStop> stop = SessionStop{};
+  for (;;) {
+    replayer_.stop_where_it_is(stop->kind != Kind::breakpoint);
+    stop = replayer_.resume(vm::ResumeFor::go);
+    if (!stop || stop->kind == Kind::position || stop->kind == Kind::ended || stop->kind == Kind::diverged) break;
+    found.interrupted = stop->kind == Kind::interrupted;
+    if (found.interrupted) break;
+    if (auto hit = hit_of(*stop, limit)) found.last = std::move(hit);
+  }
+  replayer_.breaks() = breaks;
+  replayer_.set_until(until);
+  if (!stop) return tl::make_unexpected(stop.error());
+  return found;
+}
+
+/// A stop of a run forward, told of backward from `limit`.
+std::optional<Timeline::Hit> Timeline::hit_of(const SessionStop& stop, const Moment& limit) const {
+  const Moment now = replayer_.moment();
+  if (stop.kind == Kind::breakpoint) {
+    if (now >= limit) return std::nullopt;
+    return Hit{stop, replayer_.position()};
+  }
+  if (now > limit) return std::nullopt;
+  bool by_event = stop.kind == Kind::watch && (!stop.watch.instruction || replayer_.just_interrupted());
+  return Hit{stop, by_event ? replayer_.before_last_event() : after_steps(now.total_steps - 1)};
+}
+
+}  // namespace dejavm::replay

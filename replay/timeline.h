@@ -1,0 +1,114 @@
+// Travels through a replay: to any position, forward and backward, and back to the stop before this one.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "replay/access_index.h"
+#include "replay/checkpoints.h"
+#include "replay/replayer.h"
+#include "vm/session.h"
+
+namespace dejavm::replay {
+
+/// A session over a replayer whose engine counts steps. While the replay runs forward it keeps checkpoints on the way; to go
+/// back it goes on from one of them. Going anywhere and back gives the identical state: the position says everything.
+///
+/// Backward there are the same stops as forward, each before what it tells of: a breakpoint before its instruction, a
+/// watchpoint and a device access before the accessing instruction, the memory write of a device before its event. They are
+/// found by running forward, from places further and further back, until there is one.
+///
+/// Borrows the replayer, which nobody else resumes, and its trace. One thread, but for interrupt().
+class Timeline final : public vm::Session {
+ public:
+  /// The present position becomes the beginning.
+  static Result<std::unique_ptr<Timeline>> create(Replayer& replayer, const trace::Reader& reader,
+                                                  const CheckpointLimits& limits = {});
+  ~Timeline() override { replayer_.set_pause({}); }
+
+  Result<vm::SessionStop> resume(vm::ResumeFor what) override;
+  Result<vm::SessionStop> reverse(vm::ReverseFor what) override;
+  std::string why_forward_only() const override { return {}; }
+  /// Goes to a position, or without one to the end, past all breakpoints. Stops of kind `position`, `ended` where the
+  /// recording ends before it, `diverged` or `interrupted`. A position before the beginning is the beginning.
+  Result<vm::SessionStop> seek(const std::optional<Position>& target);
+
+  /// Has the next resume() forward stop at a position, once.
+  void set_break(const std::optional<Position>& position) { break_ = position; }
+
+  /// The last write before here to a range of guest physical memory, by the CPU or a device; the position stays.
+  struct Write {
+    uint64_t address = 0;                      ///< of the first byte that it wrote in the range
+    std::optional<vm::GuestVirt> instruction;  ///< none: a device
+    Position before;
+    uint64_t before_steps = 0;  ///< since the start
+  };
+  Result<std::optional<Write>> last_write(vm::GuestPhys first, uint64_t length);
+
+  /// What another position has different; the present one stays.
+  struct Difference {
+    Position there;
+    std::string registers;        ///< as vm::difference() has it
+    std::vector<uint64_t> pages;  ///< numbers of RAM pages
+  };
+  Result<Difference> compare_with(const std::optional<Position>& there);
+
+  void interrupt() override { replayer_.interrupt(); }
+  Status set_breakpoints(const std::vector<vm::GuestVirt>& addresses) override;
+  vm::Vcpu& vcpu() override { return replayer_.vcpu(); }
+  vm::GuestMemory& memory() override { return replayer_.memory(); }
+  const std::vector<vm::DeviceRegion>& devices() const override { return replayer_.devices(); }
+  vm::AccessBreaks& breaks() override { return replayer_.breaks(); }
+  vm::WatchList& watches() override { return replayer_.watches(); }
+  const vm::AccessHistory& history() const override { return replayer_.history(); }
+  int64_t last_event() const override { return replayer_.last_event(); }
+  std::string why_read_only() const override { return replayer_.why_read_only(); }
+
+  Result<std::optional<vm::SeenAccess>> last_access(const vm::AccessFilter& filter) override;
+  std::optional<uint8_t> device_byte(vm::GuestPhys gpa) override;
+
+  AccessIndex& accesses() { return accesses_; }
+  const Replayer& replayer() const { return replayer_; }
+  const Checkpoints& checkpoints() const { return *checkpoints_; }
+  /// Keeps the present position, so that coming back to it is cheap.
+  Status keep_checkpoint() { return checkpoints_->keep(); }
+
+ private:
+  struct Hit {
+    vm::SessionStop stop;
+    Position before;  // where it is told of
+  };
+  enum class Patience : uint8_t { interruptible, to_the_end };
+
+  Timeline(Replayer& replayer, const trace::Reader& reader) : replayer_(replayer), accesses_(reader) {}
+
+  Result<vm::SessionStop> go_to(const std::optional<Position>& target, Patience patience);
+  Status start_near(const std::optional<Position>& target);
+  Pause next_pause();
+  std::optional<uint64_t> steps_close_to_target() const;
+  Result<Pause> pause_on_the_way();
+
+  Result<vm::SessionStop> begin();
+  Result<vm::SessionStop> step_back();
+  Result<vm::SessionStop> run_back();
+  bool only_accesses_stop() const;
+  Result<vm::SessionStop> go_to_last_access();
+  struct Found {
+    std::optional<Hit> last;
+    bool interrupted = false;
+  };
+  /// The last stop between a count of steps and a position, of those that `limit` is not too early for.
+  Result<Found> look_between(uint64_t total_steps, const Position& end, const Moment& limit);
+  std::optional<Hit> hit_of(const vm::SessionStop& stop, const Moment& limit) const;
+
+  Replayer& replayer_;
+  AccessIndex accesses_;
+  std::unique_ptr<Checkpoints> checkpoints_;
+  std::optional<Position> break_;
+  std::optional<Position> target_;  // of the run that is under way: a checkpoint shortly before it will be wanted
+};
+
+}  // namespace dejavm::replay

@@ -1,0 +1,2 @@
+add_executable(travel_bench travel_bench.cpp)
+target_link_libraries(travel_bench PRIVATE dejavm_replay dejavm_trace dejavm_engine_soft dejavm_vm)
