@@ -43,6 +43,8 @@ class LiveSession final : public vm::Session {
   static constexpr uint64_t kDigestEveryVirtualNs = 1'000'000'000;
   /// How long an end waits for the guest's next event: an end between events has to be searched for at replay.
   static constexpr uint64_t kEndGraceNs = 1'000'000'000;
+  /// How long something that wants in waits for the guest to return from a function, each time it is tried.
+  static constexpr uint64_t kStepOutNs = 3'000'000;
   /// The cause of a reset by the CPU's shutdown.
   static constexpr const char* kTripleFault = "triple fault";
 
@@ -92,6 +94,9 @@ class LiveSession final : public vm::Session {
   // Consistent points.
   bool needs_attention();
   Status service(bool hold_interrupts);
+  Result<bool> something_enters(uint64_t now, bool input, bool hold_interrupts);
+  Status step_out(bool hold_interrupts);
+  Result<bool> run_to(vm::GuestVirt address, uint64_t limit_ns);
   Status note_point(uint64_t now, bool input, bool hold_interrupts);
   Status run_device_work(uint64_t now);
   Status log_map_changes();
