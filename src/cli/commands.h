@@ -16,6 +16,7 @@ using Words = std::vector<std::string>;
 Result<int> run_command(const Words& words);
 Result<int> record_command(const Words& words);
 Result<int> replay_command(const Words& words);
+Result<int> gdb_command(const Words& words);
 Result<int> info_command(const Words& words);
 Result<int> dump_command(const Words& words);
 Result<int> shell_command(const Words& words);

@@ -21,6 +21,7 @@ constexpr Command kCommands[] = {
     {"run", "run a guest", run_command},
     {"record", "run a guest and record it: record -o FILE [VM options]", record_command},
     {"replay", "replay a recording without its devices, with or without gdb", replay_command},
+    {"gdb", "replay a recording with gdb attached, ready to go backward", gdb_command},
     {"info", "what a recording is", info_command},
     {"dump", "the events of a recording", dump_command},
     {"shell", "browse a recording and drive its replay", shell_command},
