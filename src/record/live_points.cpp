@@ -114,6 +114,7 @@ Result<bool> LiveSession::something_enters(uint64_t now, bool input, bool hold_i
 /// soon, where the guest is. Nothing waits at an open window: what comes more often than this takes would keep the rest out.
 Status LiveSession::step_out(bool hold_interrupts) {
   if (log_ == nullptr || !kicked_ || !moved_ || counts_steps_ || options_.virtual_time != nullptr) return {};
+  if (!vcpu_.capabilities().hidden_breakpoints) return {};  // a kernel that patches its text would meet ours
   if (dead_ || hold_interrupts || breakpoints_.size() >= vcpu_.capabilities().max_breakpoints) return {};
   TRY_ASSIGN(bool wanted, something_enters(machine_.timers().now_ns(), input_ready(), hold_interrupts));
   if (!wanted) return {};
