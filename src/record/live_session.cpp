@@ -145,6 +145,7 @@ Status LiveSession::handle(const vm::Exit& exit) {
     joins_.boundary();
   };
   at_exact_window_ = false;
+  kicked_ = std::holds_alternative<vm::Interrupted>(exit);
   return std::visit(Overloaded{
                         [&](const vm::DeviceAccess& access) { return handle_access(access, false); },
                         [&](const vm::MsrAccess& access) { return handle_msr(access); },

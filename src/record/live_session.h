@@ -149,6 +149,7 @@ class LiveSession final : public vm::Session {
   bool window_requested_ = false;
   bool window_since_event_ = false;  // the request has stood since the last numbered event
   bool at_exact_window_ = false;
+  bool kicked_ = false;                                  // the last exit was a kick: the guest may be anywhere
   std::shared_ptr<const trace::MatchedState> point_;     // of the asynchronous point we stand at, when something may enter
   std::optional<vm::GuestMemory::ObserverId> observer_;  // while recording
   vm::GuestMemory::ObserverId watch_observer_ = 0;       // stops at what devices write

@@ -84,6 +84,7 @@ struct VcpuCapabilities {
   bool exact_window = false;          ///< WindowOpen comes at the first boundary with IF=1 and no shadow, repeatably
   bool hardware_breakpoints = false;  ///< breakpoints cost nothing while not hit; at most `max_breakpoints`
   unsigned max_breakpoints = 0;
+  bool hidden_breakpoints = false;  ///< a guest that reads or writes its code there cannot tell
   bool single_step = false;
   bool exact_steps = false;    ///< steps() counts, and set_step_limit() ends a free run at exactly that count
   size_t max_watchpoints = 0;  ///< SIZE_MAX: any number, each of any length

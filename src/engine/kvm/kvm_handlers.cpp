@@ -15,7 +15,9 @@ constexpr uint8_t kExceptions[] = {0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 1
 }  // namespace
 
 PlantedHalts::~PlantedHalts() {
-  for (auto planted = planted_.rbegin(); planted != planted_.rend(); ++planted) *planted->byte = planted->original;
+  for (auto planted = planted_.rbegin(); planted != planted_.rend(); ++planted) {
+    if (*planted->byte == kHalt) *planted->byte = planted->original;  // else the guest has written there
+  }
 }
 
 void PlantedHalts::plant(const vm::CpuState& cpu, vm::GuestVirt address) {

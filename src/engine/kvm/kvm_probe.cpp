@@ -172,6 +172,7 @@ Result<ProbeResult> probe(const KvmSystem& system) {
     breakpoints = breaks(halting, real_mode()) && breaks(halting, long_mode());
   }
   found.capabilities.hardware_breakpoints = breakpoints;
+  found.capabilities.hidden_breakpoints = found.debug_breakpoints;
   found.capabilities.max_breakpoints = breakpoints ? kMaxHardwareBreakpoints : 0;
   found.capabilities.exact_window = window_exact(guest);
   found.steps_rep_by_element = steps_rep_by_element(guest);

@@ -33,6 +33,7 @@ class SoftVcpu final : public vm::Vcpu {
     capabilities_ = {.exact_window = true,
                      .hardware_breakpoints = true,
                      .max_breakpoints = kMaxBreakpoints,
+                     .hidden_breakpoints = true,
                      .single_step = true,
                      .exact_steps = true,
                      .max_watchpoints = SIZE_MAX,
