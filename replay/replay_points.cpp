@@ -103,10 +103,13 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
                    fmt::format("the guest has gone {} steps since the event before", steps()));
   }
   bool limited = limit_steps(counted ? std::optional(where.steps) : std::nullopt);
-  bool slot_left = user_breakpoints_.size() < can.max_breakpoints;
+  bool can_break = user_breakpoints_.size() < can.max_breakpoints;
+  if (can_break && where.placement == trace::Placement::state) {
+    TRY_ASSIGN(can_break, vcpu_.can_break_at({where.state->cpu.linear_rip()}));
+  }
   bool free = !stepping && limited &&
               (counted || (where.placement == trace::Placement::window && can.exact_window) ||
-               (where.placement == trace::Placement::state && can.hardware_breakpoints && slot_left));
+               (where.placement == trace::Placement::state && can.hardware_breakpoints && can_break));
   bool window = free && where.placement == trace::Placement::window;
   if (window) vcpu_.request_window(true);
   if (free && where.placement == trace::Placement::state) {

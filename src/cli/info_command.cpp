@@ -23,6 +23,19 @@ std::string date_text(uint64_t unix_s) {
 
 const char* space_name(vm::Space space) { return space == vm::Space::pio ? "port" : "mmio"; }
 
+/// What the recorder noted of RDTSC ("rdtsc: 107 sites ..."); empty: nothing, as far as a kernel comes at the start.
+std::string rdtsc_note(const trace::Reader& reader) {
+  constexpr uint64_t kAtMost = 50'000;
+  trace::EventCursor events(reader);
+  for (uint64_t i = 0; i < kAtMost; ++i) {
+    auto event = events.next();
+    if (!event || *event == nullptr) break;
+    const auto* note = std::get_if<trace::AnnotationEvent>(&(*event)->body);
+    if (note != nullptr && note->text.starts_with("rdtsc: ")) return note->text.substr(sizeof "rdtsc: " - 1);
+  }
+  return "";
+}
+
 nlohmann::json to_json(const std::string& file, const trace::Reader& reader) {
   const trace::Description& d = reader.description();
   nlohmann::json devices = nlohmann::json::array(), memory = nlohmann::json::array();
@@ -54,6 +67,7 @@ nlohmann::json to_json(const std::string& file, const trace::Reader& reader) {
                          {"keyframes", reader.keyframe_count()},
                          {"sealed", reader.sealed()},
                          {"damage", reader.damage()}};
+  if (std::string note = rdtsc_note(reader); !note.empty()) json["rdtsc"] = note;
   if (reader.end() != nullptr)
     json["end"] = {{"reason", reader.end()->reason}, {"ram", hash_text(reader.end()->ram_digest)}};
   return json;
@@ -76,6 +90,7 @@ void print_text(const std::string& file, const trace::Reader& reader) {
   fmt::print("replays on:  {} ({})\n", fmt::join(d.replayable_on, ", "), d.replayable_why);
   fmt::print("events:      {} in {} chunks, {:.2f} bytes an event; {} keyframes\n", reader.event_count(),
              reader.chunks().size(), per_event, reader.keyframe_count());
+  if (std::string note = rdtsc_note(reader); !note.empty()) fmt::print("rdtsc:       {}\n", note);
   if (reader.end() != nullptr)
     fmt::print("end:         {}; ram {}\n", reader.end()->reason, hash_text(reader.end()->ram_digest));
   fmt::print("devices at the start:\n");

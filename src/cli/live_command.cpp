@@ -37,6 +37,7 @@ struct LiveCommand {
   std::string output;  // empty: run, do not record
   std::optional<uint64_t> max_events, max_ns, keyframe_ns, kick_seed;
   bool json = false, quiet = false, help = false, no_time = false, portable = false;
+  std::string rdtsc;  // patch, native; empty: patch on KVM where a kernel is started
 };
 
 std::vector<Option> option_list(LiveCommand& c, bool recording) {
@@ -46,6 +47,8 @@ std::vector<Option> option_list(LiveCommand& c, bool recording) {
     options.push_back(
         {"keyframes", "SECONDS", "writes a keyframe about this often", set_seconds("--keyframes", c.keyframe_ns)});
     options.push_back({"portable", "", "on soft: a trace that KVM replays, too", set_flag(c.portable)});
+    options.push_back({"rdtsc", "patch|native",
+                       "on KVM: makes a 64-bit Linux kernel's RDTSC events (the default), or leaves it", set_text(c.rdtsc)});
     options.push_back({"no-time", "", "does not store when each event came", set_flag(c.no_time)});
   }
   options.push_back({"max-events", "N", "ends after N events",
@@ -67,6 +70,8 @@ Result<LiveCommand> parse(const Words& words, bool recording) {
     return fail_usage(fmt::format("'{}' is not an option", word),
                       "Recording another VMM (-- qemu-system-x86_64 ...) is not supported yet.");
   }));
+  if (!c.rdtsc.empty() && c.rdtsc != "patch" && c.rdtsc != "native")
+    return fail_usage(fmt::format("--rdtsc {} is not a choice", c.rdtsc), "It is patch or native.");
   if (recording && !c.help && c.output.empty())
     return fail_usage("record wants -o FILE", "For example: dejavm record -o guest.dvt -bios guest.bin");
   return c;
@@ -263,6 +268,7 @@ Result<int> live(const Words& words, bool recording) {
   record::DescriptorInput terminal_input(STDIN_FILENO, machine->serial_input());
   if (serial->is_stdio()) options.inputs.push_back(&terminal_input);
   options.stop_fd = signals->fd();
+  options.patch_rdtsc = !engine.is_soft() && c.rdtsc != "native";
   if (engine.is_soft()) {
     virtual_time.follow(*vcpu);
     options.virtual_time = &virtual_time;
@@ -279,6 +285,10 @@ Result<int> live(const Words& words, bool recording) {
   double seconds = static_cast<double>(clock.now_ns() - start) / 1e9;
   if (end.error) end.stop.reason = "ended by an error: " + end.error->what.substr(0, end.error->what.find('\n'));
   auto sealed = session->finish(end.stop.reason);
+  if (!c.quiet && !session->rdtsc_report().empty()) {
+    const std::string& rdtsc = session->rdtsc_report();
+    say(rdtsc.substr(0, rdtsc.find(" made rdmsr:")));
+  }
   report(c, end, sealed ? *sealed : trace::End{}, static_cast<uint64_t>(session->last_event() + 1), seconds);
   if (end.error) return tl::make_unexpected(*end.error);
   if (!sealed) return tl::make_unexpected(sealed.error());

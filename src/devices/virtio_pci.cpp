@@ -52,7 +52,11 @@ VirtioPci::VirtioPci(std::string name, const VirtioBoard& board, unsigned devfn,
       board_(board),
       config_(std::move(config)),
       offered_(config_.features | kTransportFeatures),
-      msix_(board_.msi ? std::make_unique<Msix>(kMsixVectors, board_.msi) : nullptr),
+      msix_(board_.msi ? std::make_unique<Msix>(kMsixVectors,
+                                                [this](uint64_t address, uint32_t data) {
+                                                  if (bus_master()) board_.msi(address, data);  // a write like any other
+                                                })
+                       : nullptr),
       queue_(config_.queue_size),
       registers_(config_.registers) {
   add_bar64(kRegisterBar, kEnd, 4);

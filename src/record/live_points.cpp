@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "record/live_session.h"
+#include "vm/return_address.h"
 
 namespace dejavm::record {
 
@@ -44,6 +45,7 @@ Status LiveSession::service(bool hold_interrupts) {
     }
     return {};
   }
+  TRY(step_out(hold_interrupts));
   if (dead_) return handle_power();  // nothing can enter a CPU in shutdown
   if (waker_->attention()) waker_->rearm();
   uint64_t now = machine_.timers().now_ns();
@@ -98,14 +100,61 @@ void LiveSession::sleep_until_deadline() {
   time->advance(std::min(deadline - now, clock_.now_ns() - start));
 }
 
-/// Before anything enters at an asynchronous point, keeps the state that tells replay where it is.
-Status LiveSession::note_point(uint64_t now, bool input, bool hold_interrupts) {
-  if (log_ == nullptr || !moved_ || at_exact_window_ || counts_steps_) return {};
+/// Whether something enters the guest here that has to be found again.
+Result<bool> LiveSession::something_enters(uint64_t now, bool input, bool hold_interrupts) {
   bool timers = machine_.timers().next_deadline_ns().value_or(UINT64_MAX) <= now;
   TRY_ASSIGN(bool open, vcpu_.can_interrupt());
   bool interrupt = machine_.interrupt_pending() && open && !hold_interrupts;
   bool maps = map_generation_ != machine_.memory().map_generation() || bus_generation_ != machine_.bus().generation();
-  if (!timers && !interrupt && !input && !maps && !power_ && machine_.deferred().empty()) return {};
+  return timers || interrupt || input || maps || power_ || !machine_.deferred().empty();
+}
+
+/// A kick leaves the guest anywhere, most often in a loop, where a replay would have to compare at every turn. What enters
+/// then enters when a function returns, the further out the better, or at the guest's next exit; if nothing of this comes
+/// soon, where the guest is.
+Status LiveSession::step_out(bool hold_interrupts) {
+  if (log_ == nullptr || !moved_ || at_exact_window_ || counts_steps_ || options_.virtual_time != nullptr) return {};
+  if (dead_ || hold_interrupts || breakpoints_.size() >= vcpu_.capabilities().max_breakpoints) return {};
+  TRY_ASSIGN(bool wanted, something_enters(machine_.timers().now_ns(), input_ready(), hold_interrupts));
+  if (!wanted) return {};
+  for (size_t level : {3, 2, 1, 1}) {
+    auto addresses = vm::find_return_addresses(vcpu_.quick_registers(), machine_.memory(), level);
+    if (addresses.empty()) return {};
+    TRY_ASSIGN(bool there, run_to(addresses.back(), kStepOutNs));
+    if (there || !moved_ || at_exact_window_ || dead_ || stop_) return {};
+  }
+  return {};
+}
+
+/// True: the guest is at the address, or cannot be stopped there. False: it has made an exit, or was kicked.
+Result<bool> LiveSession::run_to(vm::GuestVirt address, uint64_t limit_ns) {
+  TRY_ASSIGN(bool stops, vcpu_.can_break_at(address));
+  if (!stops || std::count(breakpoints_.begin(), breakpoints_.end(), address) > 0) return true;
+  std::vector<vm::GuestVirt> all = breakpoints_;
+  all.push_back(address);
+  TRY(vcpu_.set_breakpoints(all));
+  armed_deadline_ns_ = 0;  // arm_deadline() is to tell the waker anew
+  uint64_t now = clock_.now_ns();
+  waker_->set_deadline(now + limit_ns - std::min(now + limit_ns, Waker::kGraceNs));  // it kicks so much later
+  auto exit = vcpu_.run(vm::RunMode::free);
+  TRY(vcpu_.set_breakpoints(breakpoints_));
+  if (!exit) {
+    dead_ = true;
+    engine_error_ = exit.error();
+    return tl::make_unexpected(*engine_error_);
+  }
+  const auto* hit = std::get_if<vm::BreakpointHit>(&*exit);
+  bool there = hit != nullptr && hit->at == address;
+  TRY(handle(there ? vm::Exit{vm::Interrupted{}} : *exit));
+  TRY(complete_instruction());
+  return there;
+}
+
+/// Before anything enters at an asynchronous point, keeps the state that tells replay where it is.
+Status LiveSession::note_point(uint64_t now, bool input, bool hold_interrupts) {
+  if (log_ == nullptr || !moved_ || at_exact_window_ || counts_steps_) return {};
+  TRY_ASSIGN(bool enters, something_enters(now, input, hold_interrupts));
+  if (!enters) return {};
   TRY_ASSIGN(point_, capture());
   return {};
 }

@@ -89,6 +89,7 @@ Result<SessionStop> LiveSession::resume(vm::ResumeFor what) {
     }
     const vm::Exit& exit = *exit_or_error;
     TRY(handle(exit));
+    if (options_.patch_rdtsc && !rdtsc_.done()) TRY(patch_rdtsc());
     if (stepping && !stop_ && !std::holds_alternative<vm::Interrupted>(exit)) {
       TRY(complete_instruction());
       stop_with({.kind = SessionStop::Kind::step});
@@ -229,6 +230,7 @@ Status LiveSession::handle_access(const vm::DeviceAccess& exit, bool certain) {
 
 Status LiveSession::handle_msr(const vm::MsrAccess& exit) {
   auto value = model_.read_msr(exit.index);
+  if (!exit.write && rdtsc_.done() && rdtsc_.patched(vcpu_.rip())) value = machine_.timers().now_ns();
   trace::CpuReadEvent event{exit.index, exit.write, exit.write ? exit.value : value.value_or(0), !value.has_value()};
   if (event.fault) {
     vcpu_.reply_fault();
@@ -251,6 +253,17 @@ Status LiveSession::complete_instruction() {
     }
   }
   return {};
+}
+
+/// A kernel of 64 bits has its RIP in the last two GiB, where linear addresses are offsets.
+Status LiveSession::patch_rdtsc() {
+  constexpr uint64_t kKernelStart = 0xffffffff80000000;
+  if (vcpu_.rip() < kKernelStart) return {};
+  TRY(complete_instruction());
+  if (moved_ || dead_) return {};
+  if (!rdtsc_.attempt(vcpu_.quick_registers(), machine_.memory())) return {};
+  TRY(log_status_);
+  return append(trace::AnnotationEvent{rdtsc_.report()});
 }
 
 // ---- The log

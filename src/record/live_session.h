@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/waker.h"
 #include "record/instruction_joins.h"
+#include "record/rdtsc_patch.h"
 #include "record/virtual_time.h"
 #include "trace/writer.h"
 #include "vm/machine.h"
@@ -27,6 +28,7 @@ struct LiveOptions {
   /// The clock of the machine, where it is one of steps; null: it is the session's, real one.
   VirtualTime* virtual_time = nullptr;
   bool portable = false;                 ///< writes no placement that KVM cannot replay, whatever the engine can
+  bool patch_rdtsc = false;              ///< makes a Linux kernel's RDTSC events (RdtscPatch); only with a log
   std::vector<vm::HostInput*> inputs{};  ///< borrowed
   int stop_fd = -1;                      ///< becomes readable when the user wants to end (a signalfd)
 };
@@ -41,6 +43,8 @@ class LiveSession final : public vm::Session {
   static constexpr uint64_t kDigestEveryVirtualNs = 1'000'000'000;
   /// How long an end waits for the guest's next event: an end between events has to be searched for at replay.
   static constexpr uint64_t kEndGraceNs = 1'000'000'000;
+  /// How long something that wants in waits for the guest to return from a function, each time it is tried.
+  static constexpr uint64_t kStepOutNs = 3'000'000;
   /// The cause of a reset by the CPU's shutdown.
   static constexpr const char* kTripleFault = "triple fault";
 
@@ -63,6 +67,9 @@ class LiveSession final : public vm::Session {
   /// a recording.
   Result<trace::End> finish(const std::string& reason);
 
+  /// What became of LiveOptions::patch_rdtsc; empty: no kernel was seen.
+  const std::string& rdtsc_report() const { return rdtsc_.report(); }
+
   /// For tests: makes the next run end at once wherever the guest is, as a very late natural exit would.
   void kick_for_test() { waker_->demand(); }
 
@@ -81,11 +88,15 @@ class LiveSession final : public vm::Session {
   Status handle_access(const vm::DeviceAccess& exit, bool certain);
   Status handle_msr(const vm::MsrAccess& exit);
   Status complete_instruction();
+  Status patch_rdtsc();
   Status check_breakpoint();
 
   // Consistent points.
   bool needs_attention();
   Status service(bool hold_interrupts);
+  Result<bool> something_enters(uint64_t now, bool input, bool hold_interrupts);
+  Status step_out(bool hold_interrupts);
+  Result<bool> run_to(vm::GuestVirt address, uint64_t limit_ns);
   Status note_point(uint64_t now, bool input, bool hold_interrupts);
   Status run_device_work(uint64_t now);
   Status log_map_changes();
@@ -126,6 +137,7 @@ class LiveSession final : public vm::Session {
   std::vector<vm::DeviceRegion> devices_;
   std::vector<vm::GuestVirt> breakpoints_;
   std::vector<Input> inputs_;
+  RdtscPatch rdtsc_;
 
   uint64_t events_ = 0;          // numbered so far
   uint64_t event_steps_ = 0;     // the vCPU's count of steps when the last numbered event's instruction completes

@@ -110,6 +110,75 @@ bool makes_access(const Decoded& decoded, const CpuState& cpu, const GuestMemory
   return false;
 }
 
+StepHazard step_hazard(const Decoded& decoded) {
+  const ZydisDecodedOperand& first = decoded.operands[0];
+  bool loads_ss = first.type == ZYDIS_OPERAND_TYPE_REGISTER && first.reg.value == ZYDIS_REGISTER_SS;
+  switch (decoded.instruction.mnemonic) {
+    case ZYDIS_MNEMONIC_PUSHF:
+    case ZYDIS_MNEMONIC_PUSHFD:
+    case ZYDIS_MNEMONIC_PUSHFQ:
+      return StepHazard::pushes_flags;
+    case ZYDIS_MNEMONIC_SYSCALL:
+      return StepHazard::system_call;
+    case ZYDIS_MNEMONIC_SYSRET:
+      return StepHazard::system_return;
+    case ZYDIS_MNEMONIC_INT:
+    case ZYDIS_MNEMONIC_INT3:
+      return StepHazard::software_interrupt;
+    case ZYDIS_MNEMONIC_STI:
+      return StepHazard::sets_interrupts;
+    case ZYDIS_MNEMONIC_LSS:
+      return StepHazard::loads_stack_segment;
+    case ZYDIS_MNEMONIC_MOV:
+    case ZYDIS_MNEMONIC_POP:
+      return loads_ss ? StepHazard::loads_stack_segment : StepHazard::none;
+    default:
+      return StepHazard::none;
+  }
+}
+
+uint8_t software_vector(const Decoded& decoded) {
+  constexpr uint8_t kBreakpoint = 3;
+  const ZydisDecodedOperand& first = decoded.operands[0];
+  return first.type == ZYDIS_OPERAND_TYPE_IMMEDIATE ? static_cast<uint8_t>(first.imm.value.u) : kBreakpoint;
+}
+
+/// Of the common instructions on general registers those that raise no exception; of the rest nothing is known.
+bool may_fault(const Decoded& decoded) {
+  for (unsigned i = 0; i < decoded.instruction.operand_count; ++i) {
+    const ZydisDecodedOperand& operand = decoded.operands[i];
+    if (is_memory(operand)) return true;
+    if (operand.type != ZYDIS_OPERAND_TYPE_REGISTER) continue;
+    switch (ZydisRegisterGetClass(operand.reg.value)) {
+      case ZYDIS_REGCLASS_GPR8:
+      case ZYDIS_REGCLASS_GPR16:
+      case ZYDIS_REGCLASS_GPR32:
+      case ZYDIS_REGCLASS_GPR64:
+      case ZYDIS_REGCLASS_FLAGS:
+      case ZYDIS_REGCLASS_IP:
+        break;
+      default:
+        return true;
+    }
+  }
+  switch (decoded.instruction.meta.category) {
+    case ZYDIS_CATEGORY_BINARY:
+      return decoded.instruction.mnemonic == ZYDIS_MNEMONIC_DIV || decoded.instruction.mnemonic == ZYDIS_MNEMONIC_IDIV;
+    case ZYDIS_CATEGORY_LOGICAL:
+    case ZYDIS_CATEGORY_SHIFT:
+    case ZYDIS_CATEGORY_ROTATE:
+    case ZYDIS_CATEGORY_COND_BR:
+    case ZYDIS_CATEGORY_CMOV:
+    case ZYDIS_CATEGORY_NOP:
+      return false;
+    case ZYDIS_CATEGORY_DATAXFER:
+      return decoded.instruction.mnemonic != ZYDIS_MNEMONIC_MOV && decoded.instruction.mnemonic != ZYDIS_MNEMONIC_MOVZX &&
+             decoded.instruction.mnemonic != ZYDIS_MNEMONIC_MOVSX && decoded.instruction.mnemonic != ZYDIS_MNEMONIC_MOVSXD;
+    default:
+      return true;
+  }
+}
+
 }  // namespace
 
 std::optional<InstructionInfo> decode_instruction(ByteSpan bytes, unsigned code_bits) {
@@ -126,6 +195,9 @@ std::optional<InstructionInfo> decode_instruction(ByteSpan bytes, unsigned code_
     if ((operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0) ++info.memory_writes;
     info.operand_bytes = std::max(info.operand_bytes, operand.size / 8u);
   }
+  info.hazard = step_hazard(decoded);
+  info.vector = info.hazard == StepHazard::software_interrupt ? software_vector(decoded) : uint8_t{0};
+  info.may_fault = may_fault(decoded);
   switch (decoded.instruction.mnemonic) {
     case ZYDIS_MNEMONIC_IN:
     case ZYDIS_MNEMONIC_INSB:

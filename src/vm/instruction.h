@@ -12,6 +12,17 @@
 
 namespace dejavm::vm {
 
+/// What an engine that steps with the trap flag has to know of an instruction.
+enum class StepHazard : uint8_t {
+  none,
+  pushes_flags,         ///< PUSHF
+  system_call,          ///< SYSCALL: saves RFLAGS and masks them
+  system_return,        ///< SYSRET: replaces RFLAGS
+  software_interrupt,   ///< INT n, INT3
+  sets_interrupts,      ///< STI: the next instruction may not be interrupted
+  loads_stack_segment,  ///< MOV SS, POP SS, LSS: neither
+};
+
 struct InstructionInfo {
   unsigned length = 0;        ///< bytes
   unsigned memory_reads = 0;  ///< explicit or hidden memory operands that are read
@@ -20,6 +31,9 @@ struct InstructionInfo {
   bool port_read = false;      ///< IN, INS
   bool port_write = false;     ///< OUT, OUTS
   bool repeated = false;       ///< REP string instruction; it completes with every element, of `operand_bytes`
+  StepHazard hazard = StepHazard::none;
+  uint8_t vector = 0;      ///< of a software interrupt
+  bool may_fault = false;  ///< false: an instruction on registers that cannot raise an exception in any state of the CPU
 };
 
 /// Decodes at most 15 bytes as code of 16, 32 or 64 bits; nullopt when they are not an instruction.

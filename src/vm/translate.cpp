@@ -5,7 +5,7 @@
 namespace dejavm::vm {
 namespace {
 
-constexpr uint64_t kPresent = 1, kLarge = 1u << 7;
+constexpr uint64_t kPresent = 1, kUser = 1u << 2, kLarge = 1u << 7;
 constexpr uint64_t kAddressMask = 0x000ffffffffff000;
 
 tl::unexpected<Error> not_mapped(GuestVirt addr) {
@@ -22,23 +22,28 @@ Result<uint64_t> read_entry(const GuestMemory& memory, uint64_t table, uint64_t 
 }
 
 /// Two levels of 4-byte entries (32-bit paging without PAE).
-Result<GuestPhys> translate_legacy(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr) {
+Result<GuestPhys> translate_legacy(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr, bool& user) {
   TRY_ASSIGN(uint64_t pde, read_entry<uint32_t>(memory, cpu.cr3 & 0xfffff000, addr.value >> 22 & 0x3ff, addr));
+  user = (pde & kUser) != 0;
   bool pse = (cpu.cr4 & (1u << 4)) != 0;
   if (pse && (pde & kLarge) != 0) {
     uint64_t high = (pde >> 13 & 0xff) << 32;  // PSE-36
     return GuestPhys{high | (pde & 0xffc00000) | (addr.value & 0x3fffff)};
   }
   TRY_ASSIGN(uint64_t pte, read_entry<uint32_t>(memory, pde & 0xfffff000, addr.value >> 12 & 0x3ff, addr));
+  user = user && (pte & kUser) != 0;
   return GuestPhys{(pte & 0xfffff000) | (addr.value & 0xfff)};
 }
 
 /// Three or four levels of 8-byte entries (PAE, long mode).
-Result<GuestPhys> translate_wide(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr, bool long_mode) {
+Result<GuestPhys> translate_wide(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr, bool long_mode,
+                                 bool& user) {
   uint64_t table = cpu.cr3 & (long_mode ? kAddressMask : 0xffffffe0);
   for (unsigned shift = long_mode ? 39 : 30;; shift -= 9) {
     uint64_t index = addr.value >> shift & (!long_mode && shift == 30 ? 3 : 0x1ff);
     TRY_ASSIGN(uint64_t entry, read_entry<uint64_t>(memory, table, index, addr));
+    bool has_rights = long_mode || shift != 30;  // PAE's first level has none
+    user = user && (!has_rights || (entry & kUser) != 0);
     bool leaf = shift == 12 || (shift < 39 && (entry & kLarge) != 0 && (long_mode || shift == 21));
     uint64_t offset_mask = (uint64_t{1} << shift) - 1;
     if (leaf) return GuestPhys{(entry & kAddressMask & ~offset_mask) | (addr.value & offset_mask)};
@@ -46,19 +51,34 @@ Result<GuestPhys> translate_wide(const CpuState& cpu, const GuestMemory& memory,
   }
 }
 
-}  // namespace
-
-Result<GuestPhys> translate(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr) {
+/// `user`: whether the tables let user code use the page; as it was where nothing is mapped.
+Result<GuestPhys> translate(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr, bool& user) {
   bool long_mode = (cpu.efer & (1u << 10)) != 0;
   if (!long_mode && addr.value > UINT32_MAX) return not_mapped(addr);  // out of reach of this mode
-  if ((cpu.cr0 >> 31 & 1) == 0) return GuestPhys{addr.value};
+  if ((cpu.cr0 >> 31 & 1) == 0) {
+    user = false;
+    return GuestPhys{addr.value};
+  }
+  user = true;
   if (long_mode) {
     auto sign = static_cast<int64_t>(addr.value) >> 47;
     if (sign != 0 && sign != -1) return fail(fmt::format("linear address {:#x} is not canonical", addr.value));
-    return translate_wide(cpu, memory, addr, true);
+    return translate_wide(cpu, memory, addr, true, user);
   }
-  if ((cpu.cr4 & (1u << 5)) != 0) return translate_wide(cpu, memory, addr, false);
-  return translate_legacy(cpu, memory, addr);
+  if ((cpu.cr4 & (1u << 5)) != 0) return translate_wide(cpu, memory, addr, false, user);
+  return translate_legacy(cpu, memory, addr, user);
+}
+
+}  // namespace
+
+Result<GuestPhys> translate(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr) {
+  bool user = false;
+  return translate(cpu, memory, addr, user);
+}
+
+bool is_user_page(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr) {
+  bool user = false;
+  return translate(cpu, memory, addr, user).has_value() && user;
 }
 
 size_t read_virtual(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr, MutableByteSpan to) {

@@ -13,6 +13,9 @@ namespace dejavm::vm {
 /// memory. Permissions are not looked at.
 Result<GuestPhys> translate(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr);
 
+/// Whether the page is mapped, and user code may use it. Without paging there are no such pages.
+bool is_user_page(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr);
+
 /// Reads memory by linear address, as many bytes as there are; returns how many (0: the first byte is not mapped or not
 /// memory).
 size_t read_virtual(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr, MutableByteSpan to);

@@ -135,6 +135,9 @@ class Vcpu {
   /// Replaces all breakpoints (linear addresses). More than max_breakpoints is an error.
   virtual Status set_breakpoints(std::span<const GuestVirt> addresses) = 0;
 
+  /// Whether a breakpoint at the address would stop the guest as it is now: some engines cannot stop user code.
+  virtual Result<bool> can_break_at(GuestVirt /*address*/) { return capabilities().hardware_breakpoints; }
+
   /// Replaces all watchpoints, honoured in every mode of run(). The CPU's accesses to data count, its own to stacks and
   /// descriptor tables included; instruction fetches, page walks and what others write do not, nor do accesses of
   /// instructions that fault. More than max_watchpoints, or a range that wraps around, is an error.

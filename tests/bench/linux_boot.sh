@@ -81,8 +81,9 @@ echo "where the time goes"
 hot record "$dejavm" record -accel soft -o "$work/boot.dvt" "${vm[@]}" -serial null -debugcon null
 hot replay "$dejavm" replay -accel soft "$work/boot.dvt"
 
-# CPU seconds are judged: on a machine that does other things, too, the wall says more about those.
-if ! awk "BEGIN { exit !($(ratio record rr_record 2) <= $record_target && $(ratio replay rr_replay 2) <= $replay_target) }"; then
+# The wall time is judged, which is what users wait for; QEMU sleeps in a part of its own. So the machine must do nothing else
+# meanwhile: the load at the start is shown.
+if ! awk "BEGIN { exit !($(ratio record rr_record 1) <= $record_target && $(ratio replay rr_replay 1) <= $replay_target) }"; then
   echo "linux_boot: above the target"
   exit 1
 fi

@@ -35,7 +35,7 @@ Status write_tables(vm::GuestMemory& memory) {
 Result<Engine> make_engine(const std::string& name) {
   if (name == "soft") {
     auto create = [](vm::GuestMemory& memory, const vm::CpuModel& model) { return soft::create_vcpu(memory, model); };
-    return Engine{nullptr, create, vm::dejavm64_v1(), true};
+    return Engine{nullptr, create, vm::dejavm64_v1(), true, true};
   }
   if (name != "kvm") return fail("there is no engine " + name);
   TRY_ASSIGN(std::shared_ptr<kvm::KvmHost> host, kvm::KvmHost::open());
@@ -43,8 +43,8 @@ Result<Engine> make_engine(const std::string& name) {
     return kvm::create_vcpu(*host, memory, model);
   };
   TRY_ASSIGN(vm::CpuModel model, kvm::effective_model(host->system(), vm::dejavm64_v1()));
-  bool by_element = host->found().steps_rep_by_element;
-  return Engine{std::move(host), create, std::move(model), by_element};
+  bool by_element = host->found().steps_rep_by_element, runs_kernels = host->found().runs_kernels;
+  return Engine{std::move(host), create, std::move(model), by_element, runs_kernels};
 }
 
 vm::CpuState real_mode() {

@@ -22,6 +22,7 @@ struct Engine {
   std::function<Result<std::unique_ptr<vm::Vcpu>>(vm::GuestMemory&, const vm::CpuModel&)> create;
   vm::CpuModel model;  ///< dejavm64-v1 as its guests see it on this host
   bool steps_rep_by_element = false;
+  bool runs_kernels = false;  ///< ring 0 has all instructions
 };
 /// By its name; an error where this host cannot have it.
 Result<Engine> make_engine(const std::string& name);

@@ -1,4 +1,6 @@
 // The memory map under a running guest, and which pages it changed.
+#include <gmock/gmock.h>
+
 #include "contract_fixture.h"
 
 namespace dejavm::contract {
@@ -26,6 +28,17 @@ class MemoryMap : public Contract {
   std::vector<uint64_t> dirty() {
     EXPECT_TRUE(vcpu().collect_dirty().has_value());
     return machine().memory.take_dirty();
+  }
+  /// The pages that the guest wrote since the last call. Hardware's KVM adds pages that the guest only used (page tables,
+  /// code, what it read); none of those that it had nothing to do with.
+  void expect_dirty(const std::vector<uint64_t>& written) {
+    std::vector<uint64_t> found = dirty();
+    if (GetParam() != "kvm") {
+      EXPECT_EQ(found, written);
+      return;
+    }
+    EXPECT_THAT(found, testing::IsSupersetOf(written));
+    for (uint64_t unused : {0x10, 0x70, 0x90}) EXPECT_THAT(found, testing::Not(testing::Contains(unused)));
   }
 };
 INSTANTIATE_TEST_SUITE_P(Engines, MemoryMap, testing::Values("kvm", "soft"),
@@ -80,9 +93,9 @@ TEST_P(MemoryMap, WrittenPagesAreDirtyOnce) {
   dirty();
   machine().run();
   machine().run(vm::RunMode::complete);
-  EXPECT_EQ(dirty(), (std::vector<uint64_t>{0x40, 0x41, 0x42}));
+  expect_dirty({0x40, 0x41, 0x42});
   machine().run();
-  EXPECT_EQ(dirty(), (std::vector<uint64_t>{0x60}));
+  expect_dirty({0x60});
 }
 
 TEST_P(MemoryMap, DirtyPagesAreThoseOfTheBacking) {
@@ -90,7 +103,7 @@ TEST_P(MemoryMap, DirtyPagesAreThoseOfTheBacking) {
   map(with_window(kShadow, true));
   dirty();
   machine().run();
-  EXPECT_EQ(dirty(), (std::vector<uint64_t>{0x42, 0x80, 0x81}));
+  expect_dirty({0x42, 0x80, 0x81});
 }
 
 TEST_P(MemoryMap, DirtyPagesOutliveTheirRange) {
@@ -101,14 +114,14 @@ TEST_P(MemoryMap, DirtyPagesOutliveTheirRange) {
   machine().run(vm::RunMode::complete);
   map(with_window(kShadow + 0x4000, true));
   machine().run();
-  EXPECT_EQ(dirty(), (std::vector<uint64_t>{0x42, 0x60, 0x80, 0x81}));
+  expect_dirty({0x42, 0x60, 0x80, 0x81});
 }
 
 TEST_P(MemoryMap, TheEndOfAnExecutedStringIsDirty) {
   machine().start(map_rom_string(), long_mode());
   dirty();
   machine().run();
-  EXPECT_EQ(dirty(), (std::vector<uint64_t>{0x40}));
+  expect_dirty({0x40});
 }
 
 }  // namespace

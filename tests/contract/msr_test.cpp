@@ -8,7 +8,8 @@ namespace {
 
 GUEST(msr_read, 64, "mov ecx, 0x8b; rdmsr; hlt")
 GUEST(msr_write, 64, "mov ecx, 0x8b; mov eax, 0x11; mov edx, 0x22; wrmsr; inc esi; hlt")
-GUEST(msr_apic, 64, "mov ecx, 0x802; rdmsr; hlt")
+GUEST(msr_apic_read, 64, "mov ecx, 0x8c0; rdmsr; hlt")
+GUEST(msr_apic_write, 64, "mov ecx, 0x802; xor eax, eax; xor edx, edx; wrmsr; hlt")
 GUEST(msr_state, 64, "mov ecx, 0xc0000082; mov eax, 0x1000; xor edx, edx; wrmsr; rdmsr; mov esi, eax; hlt")
 GUEST(msr_gp_handler, 64, "mov edi, 0x6f; pop rax; hlt")
 GUEST(msr_cpuid, 64, "mov eax, esi; xor ecx, ecx; cpuid; hlt")
@@ -49,8 +50,18 @@ TEST_P(Msr, AFaultReplyIsAGeneralProtectionFault) {
   EXPECT_EQ(machine().u64(kStack - 40), kCode + 5);
 }
 
-TEST_P(Msr, TheX2ApicRangeIsAGeneralProtectionFault) {
-  machine().start(msr_apic(), long_mode());
+TEST_P(Msr, AReadOfTheX2ApicRangeExits) {
+  machine().start(msr_apic_read(), long_mode());
+  vm::Exit exit = machine().run();
+  ASSERT_TRUE(is<vm::MsrAccess>(exit));
+  EXPECT_EQ(std::get<vm::MsrAccess>(exit).index, 0x8c0u);
+  vcpu().reply(0x1234);
+  EXPECT_TRUE(is<vm::Halted>(machine().run()));
+  EXPECT_EQ(machine().state().gpr[vm::rax], 0x1234u);
+}
+
+TEST_P(Msr, AWriteToTheX2ApicRangeIsAGeneralProtectionFault) {
+  machine().start(msr_apic_write(), long_mode());
   machine().handler(msr_gp_handler());
   EXPECT_TRUE(is<vm::Halted>(machine().run()));
   EXPECT_EQ(machine().state().gpr[vm::rdi], 0x6fu);

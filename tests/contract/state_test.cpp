@@ -82,8 +82,8 @@ vm::CpuState full_state() {
   state.sfmask = 0x47700;
   state.kernel_gs_base = 0x7fff00001000;
   state.sysenter_cs = 0x10;
-  state.sysenter_esp = 0xffff800000004000;
-  state.sysenter_eip = 0xffff800000005000;
+  state.sysenter_esp = 0x80004000;
+  state.sysenter_eip = 0x80005000;
   state.pat = 0x0007010600070106;
   for (unsigned i = 0; i < 16; ++i) state.fpu.xmm[i].fill(static_cast<uint8_t>(0x20 + i));
   for (unsigned i = 0; i < 8; ++i) std::fill_n(state.fpu.st[i].begin(), 10, static_cast<uint8_t>(0x40 + i));

@@ -10,6 +10,14 @@ GUEST(step_mmio_write, 64, "mov [rbx], ecx; inc eax; hlt")
 GUEST(step_mmio_read, 64, "mov ecx, [rbx]; inc eax; hlt")
 GUEST(step_halt, 64, "nop; hlt; inc eax; hlt")
 GUEST(step_pushf, 64, "pushfq; pop rax; hlt")
+GUEST(step_int, 64, "int 0x30; inc eax; hlt")
+GUEST(step_fault, 64, "mov eax, [0x300000]; hlt")
+GUEST(step_system_call, 64,
+      "mov ecx, 0xc0000081; xor eax, eax; mov edx, 0x00080008; wrmsr; mov ecx, 0xc0000082; mov eax, 0x9000; xor edx, edx; "
+      "wrmsr;"
+      "mov ecx, 0xc0000084; mov eax, 0x100; wrmsr; syscall; inc ebx; hlt")
+GUEST(step_entry, 64, "inc edi; jmp rcx")
+GUEST(step_handler, 64, "inc ebx; iretq")
 GUEST(step_real, 16, "nop; inc ax; hlt")
 
 CONTRACT_SUITE(Stepping);
@@ -81,6 +89,40 @@ TEST_P(Stepping, TheTrapFlagIsNotSeen) {
   EXPECT_EQ(vcpu().quick_registers().rflags & 0x100, 0u);
   machine().run(vm::RunMode::step);
   EXPECT_EQ(machine().state().gpr[vm::rax] & 0x100, 0u);
+}
+
+TEST_P(Stepping, ASoftwareInterruptStepsIntoItsHandler) {
+  if (!engine().runs_kernels) GTEST_SKIP() << vcpu().capabilities().description;
+  machine().start(step_int(), long_mode());
+  machine().handler(step_handler());
+  EXPECT_TRUE(is<vm::Stepped>(machine().run(vm::RunMode::step)));
+  EXPECT_EQ(machine().state().rip, kHandler);
+  EXPECT_EQ(machine().u64(kStack - 24) & 0x100, 0u);
+  EXPECT_EQ(machine().u64(kHandler) & 0xffff, 0xc3ffu) << "the handler is as it was";
+  EXPECT_EQ(steps_until_halt(machine()), 3);
+}
+
+TEST_P(Stepping, AFaultStepsIntoItsHandler) {
+  machine().start(step_fault(), long_mode());
+  machine().handler(step_handler());
+  EXPECT_TRUE(is<vm::Stepped>(machine().run(vm::RunMode::step)));
+  EXPECT_EQ(machine().state().rip, kHandler);
+  EXPECT_EQ(machine().u64(kStack - 24) & 0x100, 0u);
+  EXPECT_EQ(machine().u64(kStack - 40), kCode);
+}
+
+TEST_P(Stepping, ASystemCallStepsIntoTheKernelWithoutTheTrapFlag) {
+  if (!engine().runs_kernels) GTEST_SKIP() << vcpu().capabilities().description;
+  vm::CpuState start = long_mode();
+  start.efer |= 1;
+  machine().start(step_system_call(), start);
+  machine().handler(step_entry());
+  for (int i = 0; i < 11; ++i) machine().run(vm::RunMode::step);
+  ASSERT_EQ(machine().u64(machine().state().rip) & 0xffff, 0x050fu) << "SYSCALL is next";
+  EXPECT_TRUE(is<vm::Stepped>(machine().run(vm::RunMode::step)));
+  EXPECT_EQ(machine().state().rip, kHandler);
+  EXPECT_EQ(machine().state().gpr[vm::r11] & 0x100, 0u);
+  EXPECT_EQ(steps_until_halt(machine()), 3);
 }
 
 TEST_P(Stepping, ThenRunningFreelyDoesNotStop) {

@@ -2,13 +2,13 @@
 # The demo of `./dev demo`: records a guest with a driver bug, replays it without its devices, and lets two batch sessions of gdb
 # walk from the symptom (a panic) to the device write that caused it.
 #
-#   run.sh DEJAVM GUEST_DIR WORK_DIR
+#   run.sh DEJAVM GUEST_DIR WORK_DIR [ENGINE]
 #
 # Fails where a replay diverges or where a session does not show what it promises.
 set -euo pipefail
 export LC_ALL=C
 
-dejavm=$1 guest_dir=$2 work=$3
+dejavm=$1 guest_dir=$2 work=$3 engine=${4:-auto}
 here=$(cd "$(dirname "$0")" && pwd)
 guest=$guest_dir/buggy_dma
 trace=$work/demo.dvt
@@ -37,14 +37,14 @@ SETUP
 # session NAME: replays the trace under a batch gdb with the commands of NAME.gdb; what it showed is left in NAME.out.
 session() {
   rm -f "$work/gdb.sock"
-  "$dejavm" replay "$trace" -S -gdb "unix:$work/gdb.sock" 2> "$work/$1.replay" &
+  "$dejavm" replay -accel "$engine" "$trace" -S -gdb "unix:$work/gdb.sock" 2> "$work/$1.replay" &
   local replay=$! tries=100
   until [ -S "$work/gdb.sock" ]; do
     tries=$((tries - 1))
     [ $tries -gt 0 ] && kill -0 $replay 2> /dev/null || fail "the replay does not listen: $(cat "$work/$1.replay")"
     sleep 0.05
   done
-  converted "$here/$1.gdb" > "$work/$1.gdb"
+  converted "$here/$1.gdb" | sed "s/DMA_ADDRESS/$target/g" > "$work/$1.gdb"
   timeout 120 gdb -nx -q -batch -x "$work/$1.gdb" "$guest.elf" > "$work/$1.raw" 2>&1 || true
   wait $replay || fail "the replay under gdb failed: $(cat "$work/$1.replay")"
   sed -n '/^@begin/,/^@end/ { /^@/d; p }' "$work/$1.raw" > "$work/$1.out"
@@ -67,19 +67,23 @@ command -v gdb > /dev/null || fail "gdb is not installed (apt-get install gdb)"
 
 headline "1. Record a guest whose driver has a bug. Something kills it:"
 echo "  \$ dejavm record -o demo.dvt -m 64M -bios buggy_dma.bin -device edu -device isa-debug-exit,iobase=0x501"
-"$dejavm" record -o "$trace" -m 64M -bios "$guest.bin" -device edu -device isa-debug-exit,iobase=0x501 \
+"$dejavm" record -accel "$engine" -o "$trace" -m 64M -bios "$guest.bin" -device edu -device isa-debug-exit,iobase=0x501 \
   < /dev/null > "$work/record.out" 2> "$work/record.err" || fail "recording failed: $(cat "$work/record.err")"
 { tr -d '\r' < "$work/record.out"; sed -n '$p' "$work/record.err"; } | indent
 
 headline "2. Replay it, with no devices, bit for bit:"
 echo "  \$ dejavm replay demo.dvt"
-"$dejavm" replay "$trace" 2> "$work/replay.err" || fail "the replay failed: $(cat "$work/replay.err")"
+"$dejavm" replay -accel "$engine" "$trace" 2> "$work/replay.err" || fail "the replay failed: $(cat "$work/replay.err")"
 indent < "$work/replay.err"
+
+# Where the guest's linker put the buffer that the damage was aimed at: what the user reads from the line before.
+target=$("$dejavm" dump "$trace" | sed -n 's/.* dma 80 bytes at \(0x[0-9a-f]*\) .*/\1/p')
+[ -n "$target" ] || fail "the trace holds no DMA of 80 bytes"
 
 headline "3. The symptom, in gdb on a replay:"
 echo "  \$ dejavm replay demo.dvt -S -s      \$ gdb -ex 'target remote :1234' buggy_dma.elf"
 session symptom
-expect symptom "completion_reap ()" "dma 80 bytes at 0x101540" "rx_buffer in section"
+expect symptom "completion_reap ()" "dma 80 bytes at $target" "rx_buffer in section"
 
 headline "4. The cause, in gdb on another replay of the same run:"
 session culprit

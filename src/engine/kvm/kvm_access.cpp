@@ -48,6 +48,11 @@ vm::MsrAccess PendingAccess::begin_msr(bool write) {
   return {run_.msr.index, write, write ? run_.msr.data : 0};
 }
 
+void PendingAccess::begin_refused_msr() {
+  kind_ = Kind::internal;
+  run_.msr.error = 1;
+}
+
 uint8_t* PendingAccess::element_data() const {
   return reinterpret_cast<uint8_t*>(&run_) + run_.io.data_offset + size_t{run_.io.size} * element_;
 }

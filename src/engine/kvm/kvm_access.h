@@ -20,6 +20,8 @@ class PendingAccess {
   vm::MsrAccess begin_msr(bool write);
   /// An access that the engine deals with itself.
   void begin_internal() { kind_ = Kind::internal; }
+  /// A WRMSR that becomes #GP.
+  void begin_refused_msr();
 
   /// The next element of a string instruction that KVM batched, if there is one.
   std::optional<vm::DeviceAccess> next_element();

@@ -25,25 +25,16 @@ Status KvmDebug::disarm() {
 Status KvmDebug::arm_breakpoints() {
   if (breakpoints_.empty()) return disarm();
   if (armed_ == Armed::breakpoints && !stale_) return {};
-  TRY(arm_addresses(breakpoints_));
-  stale_ = false;
-  return {};
-}
-
-Status KvmDebug::arm_once(vm::GuestVirt address) {
-  stale_ = true;
-  return arm_addresses({&address, 1});
-}
-
-Status KvmDebug::arm_addresses(std::span<const vm::GuestVirt> addresses) {
   kvm_guest_debug debug{};
   debug.control = KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
   debug.arch.debugreg[7] = 0x400;
-  for (size_t i = 0; i < addresses.size(); ++i) {
-    debug.arch.debugreg[i] = addresses[i].value;
+  for (size_t i = 0; i < breakpoints_.size(); ++i) {
+    debug.arch.debugreg[i] = breakpoints_[i].value;
     debug.arch.debugreg[7] |= uint64_t{2} << (2 * i);  // Gi; length and kind 0: execution
   }
-  return arm(debug, Armed::breakpoints);
+  TRY(arm(debug, Armed::breakpoints));
+  stale_ = false;
+  return {};
 }
 
 Status KvmDebug::arm_step() {

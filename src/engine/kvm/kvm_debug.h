@@ -20,20 +20,18 @@ class KvmDebug {
 
   /// At most kMaxHardwareBreakpoints; in force after the next arm_breakpoints().
   void set_breakpoints(std::span<const vm::GuestVirt> addresses);
+  std::span<const vm::GuestVirt> breakpoints() const { return breakpoints_; }
   bool any() const { return !breakpoints_.empty(); }
   bool has(vm::GuestVirt address) const;
 
   Status disarm();
   Status arm_breakpoints();
-  /// One breakpoint in place of the others, until something else is armed.
-  Status arm_once(vm::GuestVirt address);
   /// Arms anew at every call: after an emulated instruction AMD's KVM has lost the trap flag.
   Status arm_step();
 
  private:
   enum class Armed { nothing, breakpoints, step };
 
-  Status arm_addresses(std::span<const vm::GuestVirt> addresses);
   Status arm(const kvm_guest_debug& debug, Armed armed);
 
   int vcpu_fd_;

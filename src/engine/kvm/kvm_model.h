@@ -16,5 +16,7 @@ Result<std::vector<vm::CpuidLeaf>> read_cpuid(int vcpu_fd);
 
 /// MSRs outside vm::kStateMsrs exit to userspace; before the vCPU exists or runs.
 Status filter_msrs(int vm_fd);
+/// Whether a WRMSR that KVM hands out is one that it refused: of a state MSR, or of the x2APIC's, which we have none of.
+bool takes_no_write(uint32_t msr);
 
 }  // namespace dejavm::kvm

@@ -134,7 +134,8 @@ std::string describe(const ProbeResult& found) {
   const vm::VcpuCapabilities& can = found.capabilities;
   std::string text = fmt::format("kvm ({}: single-step {}", module_name(), can.single_step ? "works" : "does not work");
   if (can.single_step && !found.steps_rep_by_element) text += ", rep string instructions step many elements at once";
-  text += can.hardware_breakpoints ? ", hardware breakpoints work" : ", hardware breakpoints do not work";
+  text += found.debug_breakpoints ? ", hardware breakpoints work" : ", hardware breakpoints do not work";
+  if (!found.debug_breakpoints && can.hardware_breakpoints) text += " (HLT is planted for those in ring 0)";
   text += can.exact_window ? ", interrupt window exact" : ", interrupt window not exact";
   if (!found.runs_kernels) text += ", ring 0 is interpreted and lacks instructions";
   if (!found.exact_cpuid) text += ", the host changes the CPUID table";
@@ -151,6 +152,7 @@ Result<ProbeResult> probe(const KvmSystem& system) {
                           .max_breakpoints = kMaxHardwareBreakpoints,
                           .single_step = true,
                           .description = "kvm (being probed)"};
+  assumed.debug_breakpoints = true;
   if (!long_mode_works(system, assumed)) {
     assumed.quirks.clear_tr_busy = true;
     if (!long_mode_works(system, assumed)) {
@@ -162,7 +164,13 @@ Result<ProbeResult> probe(const KvmSystem& system) {
   ProbeResult found;
   found.quirks = assumed.quirks;
   found.capabilities.single_step = steps(guest, real_mode()) && steps(guest, long_mode());
-  bool breakpoints = breaks(guest, real_mode()) && breaks(guest, long_mode());
+  found.debug_breakpoints = breaks(guest, real_mode()) && breaks(guest, long_mode());
+  bool breakpoints = found.debug_breakpoints;
+  if (!breakpoints) {
+    assumed.debug_breakpoints = false;
+    TRY_ASSIGN(TinyGuest halting, TinyGuest::create(system, assumed));
+    breakpoints = breaks(halting, real_mode()) && breaks(halting, long_mode());
+  }
   found.capabilities.hardware_breakpoints = breakpoints;
   found.capabilities.max_breakpoints = breakpoints ? kMaxHardwareBreakpoints : 0;
   found.capabilities.exact_window = window_exact(guest);

@@ -26,6 +26,12 @@ struct MsrField {
   uint32_t index;
   uint64_t vm::CpuState::*field;
 };
+/// AMD's KVM keeps 32 bits of where SYSENTER goes, which outside long mode, where AMD's processors have it, is all there is.
+uint64_t normal_msr(uint32_t index, uint64_t value) {
+  constexpr uint32_t kSysenterEsp = 0x175, kSysenterEip = 0x176;
+  return index == kSysenterEsp || index == kSysenterEip ? static_cast<uint32_t>(value) : value;
+}
+
 constexpr MsrField kMsrs[] = {
     {0x174, &vm::CpuState::sysenter_cs}, {0x175, &vm::CpuState::sysenter_esp}, {0x176, &vm::CpuState::sysenter_eip},
     {0x277, &vm::CpuState::pat},         {0xc0000081, &vm::CpuState::star},    {0xc0000082, &vm::CpuState::lstar},
@@ -48,6 +54,15 @@ vm::Segment normal(vm::Segment segment, SegmentKind kind) {
   if (kind == SegmentKind::code_or_data) segment.type |= kTypeAccessed;
   if (kind == SegmentKind::tr) segment.type |= kTypeBusy;
   return segment;
+}
+
+/// A null SS of long mode has no attributes of its own but the CPL: processors, emulators and IRET fill in different ones.
+/// This is vm::CpuState's form of it.
+vm::Segment normal_stack(const vm::Segment& ss, uint64_t efer) {
+  constexpr uint64_t kLongModeActive = 1u << 10;
+  constexpr uint16_t kIndexAndTable = 0xfffc;
+  if ((efer & kLongModeActive) == 0 || (ss.selector & kIndexAndTable) != 0) return ss;
+  return {.limit = 0xfff, .selector = ss.selector, .type = 3, .s = 1, .dpl = ss.dpl, .present = 1, .db = 1};
 }
 
 vm::Segment from_kvm(const kvm_segment& from, SegmentKind kind) {
@@ -186,6 +201,7 @@ void fill_registers(const kvm_sync_regs& from, vm::CpuState& to) {
   to.rflags = from.regs.rflags;
   const kvm_sregs& sregs = from.sregs;
   for (size_t i = 0; i < std::size(kSegment); ++i) to.segment[i] = from_kvm(sregs.*kSegment[i], SegmentKind::code_or_data);
+  to.segment[vm::ss] = normal_stack(to.segment[vm::ss], sregs.efer);
   to.tr = from_kvm(sregs.tr, SegmentKind::tr);
   to.ldt = from_kvm(sregs.ldt, SegmentKind::ldt);
   to.gdt = {sregs.gdt.base, sregs.gdt.limit};
@@ -212,7 +228,7 @@ Result<vm::CpuState> read_state(int vcpu_fd, const kvm_sync_regs& registers) {
   for (size_t i = 0; i < std::size(kMsrs); ++i) table.entries[i].index = kMsrs[i].index;
   TRY_ASSIGN(int done, kvm_ioctl(vcpu_fd, KVM_GET_MSRS, "KVM_GET_MSRS", &table));
   if (static_cast<size_t>(done) != std::size(kMsrs)) return fail(fmt::format("KVM has no MSR {:#x}", kMsrs[done].index));
-  for (size_t i = 0; i < std::size(kMsrs); ++i) state.*kMsrs[i].field = table.entries[i].data;
+  for (size_t i = 0; i < std::size(kMsrs); ++i) state.*kMsrs[i].field = normal_msr(kMsrs[i].index, table.entries[i].data);
 
   kvm_debugregs debug{};
   TRY(kvm_ioctl(vcpu_fd, KVM_GET_DEBUGREGS, "KVM_GET_DEBUGREGS", &debug));

@@ -7,12 +7,12 @@
 #include "base/check.h"
 #include "engine/kvm/kvm_access.h"
 #include "engine/kvm/kvm_debug.h"
-#include "engine/kvm/kvm_delivery.h"
 #include "engine/kvm/kvm_failure.h"
 #include "engine/kvm/kvm_kick.h"
 #include "engine/kvm/kvm_memory.h"
 #include "engine/kvm/kvm_model.h"
 #include "engine/kvm/kvm_registers.h"
+#include "engine/kvm/kvm_step_guard.h"
 #include "vm/translate.h"
 
 namespace dejavm::kvm {
@@ -55,6 +55,7 @@ class KvmVcpu final : public vm::Vcpu {
   void request_window(bool wanted) override { window_wanted_ = wanted; }
 
   Status set_breakpoints(std::span<const vm::GuestVirt> addresses) override;
+  Result<bool> can_break_at(vm::GuestVirt address) override;
   Status collect_dirty() override { return slots_.collect_dirty(); }
 
  private:
@@ -69,7 +70,7 @@ class KvmVcpu final : public vm::Vcpu {
   Result<bool> interrupted();
 
   /// KVM_RUN once. Completed: nothing is pending and nothing else happened (EINTR). Nullopt: the guest wrote ROM, which
-  /// changes nothing; the instruction waits to be completed.
+  /// changes nothing, or an MSR that takes no such value; the instruction waits to be completed.
   Result<std::optional<Exit>> enter();
   Result<std::optional<Exit>> decode();
   Result<std::optional<Exit>> decode_mmio();
@@ -109,12 +110,23 @@ Result<Exit> KvmVcpu::run_free() {
   TRY_ASSIGN(auto left, leave_breakpoint());
   if (left) return *left;
   mode_ = RunMode::free;
-  TRY(debug_.arm_breakpoints());
+  TRY(found_.debug_breakpoints ? debug_.arm_breakpoints() : debug_.disarm());
   shared().request_interrupt_window = window_wanted_ ? 1 : 0;
   kick_.before_run();
+  std::optional<StepGuard> guard;
+  if (!found_.debug_breakpoints && debug_.any()) {
+    vm::GuestVirt here{quick_registers().linear_rip()};
+    if (!access_.waiting() && debug_.has(here)) return Exit{vm::BreakpointHit{here}};  // a step off another one led here
+    guard.emplace(fd(), registers_, debug_, memory_);
+    TRY(guard->before_run(debug_.breakpoints(), access_.waiting()));
+  }
   for (;;) {
     TRY_ASSIGN(auto exit, enter());
-    if (exit && !std::holds_alternative<vm::Completed>(*exit)) return *exit;
+    if (exit && !std::holds_alternative<vm::Completed>(*exit)) {
+      if (!guard) return *exit;
+      TRY_ASSIGN(bool caught, guard->after(*exit));
+      return caught ? Exit{vm::BreakpointHit{{quick_registers().linear_rip()}}} : *exit;
+    }
     if (exit) {
       TRY_ASSIGN(bool stop, interrupted());
       if (stop) return Exit{vm::Interrupted{}};
@@ -158,6 +170,8 @@ Result<Exit> KvmVcpu::run_step() {
   TRY_ASSIGN(bool halt, next_is_halt());
   TRY_ASSIGN(auto early, deliver_event());
   if (early) return *early;
+  StepGuard guard(fd(), registers_, debug_, memory_);
+  if (!halt) TRY(guard.before_step());
   for (;;) {
     // Stepping over HLT would hide the exit on some hosts; HLT exits by itself.
     TRY(halt ? debug_.disarm() : debug_.arm_step());
@@ -168,28 +182,30 @@ Result<Exit> KvmVcpu::run_step() {
       TRY_ASSIGN(Exit rest, run_complete());
       return std::holds_alternative<vm::Completed>(rest) ? Exit{vm::Stepped{}} : rest;
     }
-    if (!std::holds_alternative<vm::Completed>(*exit)) return *exit;
+    if (std::holds_alternative<vm::Completed>(*exit)) continue;
+    TRY_ASSIGN(bool delivered, guard.after(*exit));
+    return delivered ? Exit{vm::Stepped{}} : *exit;
   }
 }
 
-/// An interrupt that waits would be delivered with the trap flag of single-step in its frame, where the guest sees it. A
-/// breakpoint on the handler's first instruction ends the delivery without one.
+/// An interrupt that waits would be delivered with the trap flag of single-step in its frame, where the guest sees it: it is
+/// delivered first. An exit: what came in between.
 Result<std::optional<Exit>> KvmVcpu::deliver_event() {
   TRY_ASSIGN(const kvm_sync_regs* registers, registers_.get());
   constexpr uint8_t kNmi = 2;
   const kvm_vcpu_events& events = registers->events;
   bool nmi = events.nmi.injected != 0 || events.nmi.pending != 0;
-  if (!found_.capabilities.hardware_breakpoints || (!nmi && events.interrupt.injected == 0)) return std::nullopt;
-  TRY_ASSIGN(vm::CpuState state, present_registers());
-  auto handler = handler_address(state, memory_, nmi ? kNmi : events.interrupt.nr);
-  if (!handler) return std::nullopt;
-  TRY(debug_.arm_once(*handler));
-  for (;;) {
+  if (!nmi && events.interrupt.injected == 0) return std::nullopt;
+  StepGuard guard(fd(), registers_, debug_, memory_);
+  TRY_ASSIGN(bool caught, guard.before_delivery(nmi ? kNmi : events.interrupt.nr));
+  while (caught) {
     kick_.before_step();
     TRY_ASSIGN(auto exit, enter());
-    if (exit && std::holds_alternative<vm::Stepped>(*exit)) return std::nullopt;
-    if (exit && !std::holds_alternative<vm::Completed>(*exit)) return exit;
+    if (!exit || std::holds_alternative<vm::Completed>(*exit)) continue;
+    TRY_ASSIGN(bool delivered, guard.after(*exit));
+    return delivered ? std::nullopt : exit;
   }
+  return std::nullopt;
 }
 
 Result<Exit> KvmVcpu::run_complete() {
@@ -235,7 +251,9 @@ Result<std::optional<Exit>> KvmVcpu::decode() {
     case KVM_EXIT_X86_RDMSR:
       return Exit{access_.begin_msr(false)};
     case KVM_EXIT_X86_WRMSR:
-      return Exit{access_.begin_msr(true)};
+      if (!takes_no_write(run.msr.index)) return Exit{access_.begin_msr(true)};
+      access_.begin_refused_msr();
+      return std::nullopt;
     case KVM_EXIT_HLT:
       return Exit{vm::Halted{}};
     case KVM_EXIT_SHUTDOWN:
@@ -364,6 +382,13 @@ Status KvmVcpu::set_breakpoints(std::span<const vm::GuestVirt> addresses) {
   }
   debug_.set_breakpoints(addresses);
   return {};
+}
+
+/// Neither a HLT nor the debug registers of a KVM that interprets ring 0 stop user code.
+Result<bool> KvmVcpu::can_break_at(vm::GuestVirt address) {
+  if (!found_.capabilities.hardware_breakpoints) return false;
+  TRY_ASSIGN(vm::CpuState state, present_registers());
+  return !vm::is_user_page(state, memory_, address);
 }
 
 }  // namespace

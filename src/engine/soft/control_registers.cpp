@@ -117,7 +117,7 @@ void load_cr3(Core& core, uint64_t value) {
   if ((cpu.cr4 & kPcide) != 0) value &= ~kCr3NoFlush;
   if ((value & above_physical(core)) != 0) raise_gp();
   if (uses_pointer_table(cpu.cr0, cpu.cr4, cpu.efer) && !pointer_table_is_valid(core, value)) raise_gp();
-  if (std::exchange(cpu.cr3, value) != value) core.memory.flush();
+  if (uint64_t before = std::exchange(cpu.cr3, value); before != value) core.memory.root_changed(before);
 }
 
 void move_to_control(Core& core, const Instruction& insn) {

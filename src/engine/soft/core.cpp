@@ -151,7 +151,7 @@ vm::Exit Core::run(vm::RunMode mode) {
 
 std::optional<vm::Exit> Core::between_instructions() {
   if (in_progress()) return std::nullopt;
-  if (kicked.exchange(false, std::memory_order_relaxed)) return vm::Interrupted{};
+  if (kicked.load(std::memory_order_relaxed) && kicked.exchange(false, std::memory_order_relaxed)) return vm::Interrupted{};
   if (steps >= step_limit) return vm::StepLimit{};
   if (window_wanted && can_interrupt()) return vm::WindowOpen{};
   return std::nullopt;

@@ -8,6 +8,9 @@ namespace dejavm::soft {
 namespace {
 
 constexpr uint64_t kPageMask = vm::kPageSize - 1;
+constexpr uint64_t kRootMask = 0x000ffffffffff000;
+constexpr size_t kMaxWatchedTables = 512;
+constexpr unsigned kMaxTableWrites = 4096;
 constexpr uint64_t kCr0Am = 1u << 18, kRflagsAc = 1u << 18, kRflagsVm = 1u << 17, kEferLma = 1u << 10;
 constexpr uint32_t kMaxFragment = 8;
 
@@ -231,6 +234,7 @@ void LinearMemory::store(const Piece& piece, const uint8_t* from) {
 }
 
 void LinearMemory::tables_change(const Piece& piece, const uint8_t* from) {
+  ++table_writes_;
   bool changed = false;
   auto forget = [&](uint64_t linear) {
     tlb_.drop_page(linear);
@@ -328,6 +332,36 @@ void LinearMemory::flush() {
   tlb_.flush();
   slow_.flush();
   tables_.clear();
+  table_writes_ = 0;
+  code_.translations_changed();
+}
+
+/// The backing page of the tables' root in long mode; nothing in other modes, or where no memory is.
+std::optional<uint64_t> LinearMemory::long_mode_root(uint64_t cr3) const {
+  if ((cpu_.efer & kEferLma) == 0) return std::nullopt;
+  uint64_t gpa = cr3 & kRootMask;
+  const vm::MemoryRange* range = memory_.find({gpa});
+  if (range == nullptr) return std::nullopt;
+  return (range->offset + (gpa - range->base.value)) / vm::kPageSize;
+}
+
+/// Kernels share most of the space between their tables: where two roots have the same entry (its accessed bit, too), a walk
+/// from either finds and changes the same. Tables that are no longer in use stay watched; when that gets dear all is
+/// dropped.
+void LinearMemory::root_changed(uint64_t before) {
+  auto from = long_mode_root(before), to = long_mode_root(cpu_.cr3);
+  bool worn = tables_.size() > kMaxWatchedTables || table_writes_ > kMaxTableWrites;
+  if (!from || !to || worn) return flush();
+  const uint8_t *old_root = memory_.host(*from * vm::kPageSize), *new_root = memory_.host(*to * vm::kPageSize);
+  std::bitset<512> differ;
+  constexpr size_t kAtOnce = 64;
+  for (size_t at = 0; at < vm::kPageSize; at += kAtOnce) {
+    if (std::memcmp(old_root + at, new_root + at, kAtOnce) == 0) continue;
+    for (size_t i = at / 8; i < (at + kAtOnce) / 8; ++i) differ[i] = std::memcmp(old_root + i * 8, new_root + i * 8, 8) != 0;
+  }
+  tlb_.drop_regions(differ);
+  slow_.flush();
+  if (tables_.mark(*to)) tlb_.drop_writes_to(new_root);
   code_.translations_changed();
 }
 

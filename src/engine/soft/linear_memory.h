@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <optional>
 
 #include "engine/soft/access_log.h"
 #include "engine/soft/code_pages.h"
@@ -100,8 +101,10 @@ class LinearMemory {
     if (code_.mark(page, pieces)) tlb_.drop_writes_to(memory_.host(page * vm::kPageSize));
   }
 
-  /// After a change of CR0, CR3, CR4, EFER or the memory map: drops all translations.
+  /// After a change of CR0, CR4, EFER or the memory map: drops all translations.
   void flush();
+  /// CR3 changed. Translations stay where the new tables say the same as those that `before` led to.
+  void root_changed(uint64_t before);
   void mode_changed();  ///< CPL, CR0.AM, EFLAGS.AC, CR4.DE or DR7 changed; translations stay
   void debug_registers_changed();
 
@@ -140,6 +143,7 @@ class LinearMemory {
   void read_slowly(uint64_t linear, void* to, size_t size, Rights rights);
   void write_slowly(uint64_t linear, const void* from, size_t size, Rights rights);
   uint64_t code_offset_slowly(uint64_t linear);
+  std::optional<uint64_t> long_mode_root(uint64_t cr3) const;
   uint8_t* direct(uint64_t linear, size_t size, Reach reach) {
     const TlbEntry& entry = tlb_.entry(user_, reach, linear);
     return entry.hits(linear, size) && !check_alignment_ ? entry.host(linear) : direct_slowly(linear, size, reach);
@@ -188,6 +192,7 @@ class LinearMemory {
   CodePages code_;
   Watches watches_;
   vm::GuestMemory::ObserverId observer_;
+  unsigned table_writes_ = 0;     // since the last flush()
   bool user_ = false;             // CPL 3
   bool check_alignment_ = false;  // CR0.AM, EFLAGS.AC and CPL 3
 };

@@ -80,7 +80,7 @@ uint64_t checked_value(const Core& core, uint32_t index, uint64_t value) {
       return value;
     case kMsrSysenterEsp:
     case kMsrSysenterEip:
-      return static_cast<uint64_t>(static_cast<int64_t>(value << 16) >> 16);  // KVM makes them canonical
+      return static_cast<uint32_t>(value);  // as KVM for AMD's processors, which have SYSENTER outside long mode only
     default:
       return value;
   }
@@ -90,7 +90,7 @@ void require_supervisor(const Core& core) {
   if (core.cpl() != 0) raise_gp();
 }
 
-/// The x2APIC's registers: the local APIC is no x2APIC, and KVM answers so without asking anybody.
+/// The x2APIC's registers: the local APIC is no x2APIC. KVM takes no write there, and asks for what is read.
 void refuse_x2apic(uint32_t index) {
   if (index >= 0x800 && index <= 0x8ff) raise_gp();
 }
@@ -129,7 +129,6 @@ const vm::CpuidLeaf* find_out_of_range(const vm::CpuModel& model, uint32_t funct
 void read_model_register(Core& core, const Instruction&) {
   require_supervisor(core);
   auto index = static_cast<uint32_t>(core.cpu.gpr[vm::rcx]);
-  refuse_x2apic(index);
   if (const uint64_t* kept = state_register(core.cpu, index)) {
     write_halves(core, *kept);
   } else if (index == kMsrTsc && core.features.tsc) {

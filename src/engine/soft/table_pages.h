@@ -32,6 +32,9 @@ class TablePages {
   bool change(uint64_t page, const uint8_t* table, uint32_t offset, const uint8_t* bytes, uint32_t size,
               Forget forget) const;
 
+  /// How many pages.
+  size_t size() const { return marked_.size(); }
+
   /// No translation is in use any more.
   void clear();
 

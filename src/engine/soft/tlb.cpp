@@ -3,22 +3,23 @@
 namespace dejavm::soft {
 
 Tlb::Tlb() {
-  used_.reserve(kRemembered);
-  too_many_ = true;
-  flush();
+  used_.reserve(6 * kEntries);
+  for (auto& by_reach : entries_) {
+    for (auto& table : by_reach) {
+      for (size_t i = 0; i < kEntries; ++i) table[i] = empty(i);
+    }
+  }
 }
 
 void Tlb::put(bool user, Reach reach, TlbEntry entry) {
   size_t at = index(entry.tag);
-  TlbEntry& slot = entries_[user][static_cast<size_t>(reach)][at];
-  if (index(slot.tag) != at) {
-    if (used_.size() < kRemembered) {
-      used_.push_back({user, reach, static_cast<uint16_t>(at)});
-    } else {
-      too_many_ = true;
-    }
+  auto listed = is_listed_[user][static_cast<size_t>(reach)][at];
+  if (!listed) {
+    listed = true;
+    used_.push_back({user, reach, static_cast<uint16_t>(at)});
   }
-  slot = entry;
+  entries_[user][static_cast<size_t>(reach)][at] = entry;
+  regions_[region(entry.tag)] = true;
 }
 
 void Tlb::install(bool user, Reach reach, uint64_t linear, const uint8_t* host) {
@@ -30,17 +31,20 @@ void Tlb::install_code(bool user, uint64_t linear, uint64_t page) {
 }
 
 void Tlb::flush() {
-  if (too_many_) {
-    for (auto& by_reach : entries_) {
-      for (auto& table : by_reach) {
-        for (size_t i = 0; i < kEntries; ++i) table[i] = empty(i);
-      }
-    }
-  } else {
-    for (Slot slot : used_) at(slot) = empty(slot.index);
+  for (Slot slot : used_) {
+    at(slot) = empty(slot.index);
+    is_listed_[slot.user][static_cast<size_t>(slot.reach)][slot.index] = false;
   }
   used_.clear();
-  too_many_ = false;
+  regions_.reset();
+}
+
+void Tlb::drop_regions(const std::bitset<512>& regions) {
+  if ((regions & regions_).none()) return;
+  for (Slot slot : used_) {
+    if (regions[region(at(slot).tag)]) at(slot) = empty(slot.index);
+  }
+  regions_ &= ~regions;
 }
 
 void Tlb::drop_page(uint64_t linear) {
@@ -54,15 +58,8 @@ void Tlb::drop_page(uint64_t linear) {
 
 template <typename Visit>
 void Tlb::for_each_write(Visit visit) {
-  constexpr auto kWrite = static_cast<size_t>(Reach::write);
-  if (too_many_) {
-    for (auto& by_reach : entries_) {
-      for (size_t i = 0; i < kEntries; ++i) visit(by_reach[kWrite][i], i);
-    }
-  } else {
-    for (Slot slot : used_) {
-      if (slot.reach == Reach::write) visit(at(slot), slot.index);
-    }
+  for (Slot slot : used_) {
+    if (slot.reach == Reach::write) visit(at(slot), slot.index);
   }
 }
 

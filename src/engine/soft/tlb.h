@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -46,6 +47,8 @@ class Tlb {
   void flush();
   /// All entries of the page that holds `linear`.
   void drop_page(uint64_t linear);
+  /// All entries of the regions whose bits are set: 512 GiB each, by bits 39 to 47 of the address. Costs as flush() does.
+  void drop_regions(const std::bitset<512>& regions);
   /// The write entries that lead to the page at `host`.
   void drop_writes_to(const uint8_t* host);
   void drop_all_writes();
@@ -56,9 +59,8 @@ class Tlb {
     Reach reach;
     uint16_t index;
   };
-  static constexpr size_t kRemembered = 1024;
-
   TlbEntry& at(Slot slot) { return entries_[slot.user][static_cast<size_t>(slot.reach)][slot.index]; }
+  static constexpr size_t region(uint64_t linear) { return linear >> 39 & 511; }
   static constexpr size_t index(uint64_t linear) { return (linear >> 12) % kEntries; }
   static constexpr TlbEntry empty(size_t index) { return {index == 0 ? 0x1000u : 0, ~uint64_t{0}}; }
   void put(bool user, Reach reach, TlbEntry entry);
@@ -66,9 +68,9 @@ class Tlb {
   void for_each_write(Visit visit);
 
   std::array<std::array<std::array<TlbEntry, kEntries>, 3>, 2> entries_{};
-  std::vector<Slot>
-      used_;  // every entry that is not empty is in here (an emptied one may be, too), unless there were too many
-  bool too_many_ = false;
+  std::array<std::array<std::bitset<kEntries>, 3>, 2> is_listed_;  // in used_
+  std::bitset<512> regions_;                                       // that hold entries; an emptied one may be set, too
+  std::vector<Slot> used_;  // every entry that is not empty is in here, once; an emptied one may be, too
 };
 
 }  // namespace dejavm::soft

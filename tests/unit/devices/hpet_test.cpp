@@ -299,5 +299,38 @@ TEST_F(HpetTest, ExtremeValuesAreHarmless) {
   }
 }
 
+/// Runs on whenever somebody looks, as a real one does.
+class RunningClock final : public Clock {
+ public:
+  uint64_t now_ns() const override { return now_ns_ += 7; }
+
+ private:
+  mutable uint64_t now_ns_ = 0;
+};
+
+TEST(HpetOnARunningClock, PeriodicTimerNeverMissesItsNextPeriod) {
+  constexpr uint64_t kPeriodTicks = 1001, kSlackNs = Hpet::kMinPeriodNs;
+  RunningClock clock;
+  vm::TimerQueue timers(clock);
+  vm::Bus bus;
+  FakeIrq irq0, irq8, pin2;
+  Hpet hpet(timers, irq0.line(), irq8.line(), pin2.line());
+  ASSERT_TRUE(hpet.attach(bus).has_value());
+  auto set = [&](uint64_t offset, uint64_t value) {
+    bus.access({.direction = vm::Direction::write, .size = 8, .addr = kBase + offset, .value = value});
+  };
+  set(kConfig, kOn | kLegacy);
+  set(timer_config(0), kInterrupts | kPeriodic | kSetValue | k32Bit);
+  set(comparator(0), kPeriodTicks);
+  set(comparator(0), kPeriodTicks);
+  for (int i = 0; i < 20'000; ++i) {
+    auto deadline = timers.next_deadline_ns();
+    ASSERT_TRUE(deadline.has_value()) << "after " << i << " periods";
+    ASSERT_LT(*deadline, timers.now_ns() + kPeriodTicks * 10 + kSlackNs) << "after " << i << " periods";
+    while (timers.now_ns() < *deadline) continue;
+    timers.run_due(*deadline);
+  }
+}
+
 }  // namespace
 }  // namespace dejavm::devices

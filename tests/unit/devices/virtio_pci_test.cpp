@@ -324,6 +324,15 @@ TEST_F(VirtioMsixTest, MaskedVectorWaits) {
   EXPECT_EQ(load(kTableBar + 0x800, 4), 0u);
 }
 
+TEST_F(VirtioMsixTest, MessageOfADeviceThatMayNotMasterTheBusIsLost) {
+  offer(0);
+  echo.config_write(0x04, 2, 0x02);
+  store(kTableBar + 28, 0, 4);
+  echo.config_write(0x04, 2, 0x06);
+  EXPECT_TRUE(messages.empty());
+  EXPECT_EQ(load(kTableBar + 0x800, 4), 0u);
+}
+
 TEST_F(VirtioMsixTest, VectorsThatDoNotExistAreNone) {
   store(kBar + 0x1a, 2, 2);
   EXPECT_EQ(load(kBar + 0x1a, 2), 0xffffu);

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "memory_fixture.h"
 
 namespace dejavm::soft {
@@ -225,6 +227,64 @@ TEST_F(MemoryCachesTest, LegacyEntriesOfFourBytesAreSeen) {
 
   EXPECT_TRUE(fault_of([&] { memory.read<uint8_t>(0x3000); }));
   EXPECT_FALSE(fault_of([&] { memory.read<uint8_t>(0x2000); }));
+}
+
+class MemoryRootsTest : public MemoryTest {
+ protected:
+  static constexpr uint64_t kOtherRoot = 0x1c000, kOtherPdpt = 0x1d000, kRegion = uint64_t{1} << 39;
+
+  /// Both roots lead to the same tables in the first region, to tables of their own in the second.
+  MemoryRootsTest() {
+    long_mode();
+    put(kPml4 + 8, kPdpt | kAll | kA);
+    put(kPml4, kPdpt | kAll | kA);
+    put(kOtherRoot, kPdpt | kAll | kA);
+    put(kOtherRoot + 8, kOtherPdpt | kAll | kA);
+    put(kData, 0x11);
+  }
+  void switch_to(uint64_t root) { memory.root_changed(std::exchange(cpu.cr3, root)); }
+};
+
+TEST_F(MemoryRootsTest, TranslationsStayWhereBothRootsSayTheSame) {
+  memory.read<uint8_t>(kData);
+  switch_to(kOtherRoot);
+  put(pte(kData), 0);  // behind its back: only who walks sees it
+
+  EXPECT_EQ(memory.read<uint8_t>(kData), 0x11);
+}
+
+TEST_F(MemoryRootsTest, TranslationsGoWhereTheRootsDiffer) {
+  memory.read<uint8_t>(kRegion + kData);
+  switch_to(kOtherRoot);
+
+  EXPECT_TRUE(fault_of([&] { memory.read<uint8_t>(kRegion + kData); }));
+}
+
+TEST_F(MemoryRootsTest, AnAccessedBitThatIsClearInTheOtherRootIsSet) {
+  put(kOtherRoot, kPdpt | kAll);
+  memory.read<uint8_t>(kData);
+  switch_to(kOtherRoot);
+
+  memory.read<uint8_t>(kData);
+
+  EXPECT_EQ(get(kOtherRoot), kPdpt | kAll | kA);
+}
+
+TEST_F(MemoryRootsTest, TheNewRootIsWatchedForWhatStayed) {
+  memory.write<uint64_t>(kOtherRoot + 16, 0);  // a page of data until now
+  memory.read<uint8_t>(kData);
+  switch_to(kOtherRoot);
+
+  memory.write<uint64_t>(kOtherRoot, 0);
+
+  EXPECT_TRUE(fault_of([&] { memory.read<uint8_t>(kData); }));
+}
+
+TEST_F(MemoryRootsTest, ARootThatIsNowhereDropsAll) {
+  memory.read<uint8_t>(kData);
+  switch_to(kDevice);
+
+  EXPECT_TRUE(fault_of([&] { memory.read<uint8_t>(kData); }));
 }
 
 TEST_F(MemoryCachesTest, AChangedLargePageIsSeenWithoutInvlpg) {

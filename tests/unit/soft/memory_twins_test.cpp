@@ -4,6 +4,7 @@
 #include <array>
 #include <random>
 #include <string>
+#include <utility>
 
 #include "engine/soft/linear_memory.h"
 
@@ -14,6 +15,8 @@ namespace {
 class Twin {
  public:
   static constexpr uint64_t kPages = 16, kTables = 8 * 0x1000, kPd = kTables + 0x2000, kPt = kTables + 0x3000;
+  static constexpr uint64_t kRoots[] = {kTables, kTables + 0x4000};  // two spaces: the lowest 512 GiB, and the next
+  static constexpr uint64_t kRegion = uint64_t{1} << 39;
 
   explicit Twin(bool forgets)
       : forgets_(forgets),
@@ -32,7 +35,10 @@ class Twin {
 
   /// As a device would, again: random writes wear them out.
   void make_tables() {
-    put(kTables, (kTables + 0x1000) | 7);
+    for (uint64_t root : kRoots) {
+      put(root, (kTables + 0x1000) | 7);
+      put(root + 8, (kTables + 0x1000) | 7);
+    }
     put(kTables + 0x1000, kPd | 7);
     put(kPd, kPt | 7);
     put(kPd + 8, kPt | 7);  // the same table again
@@ -75,7 +81,8 @@ class Twin {
 
   std::string access(const std::array<uint64_t, 4>& random) {
     uint64_t linear = random[1] % 3 << 21 | (random[1] >> 8) % (48 * vm::kPageSize);
-    switch (random[0] % 16) {
+    if (random[3] % 64 < 16) linear += kRegion;
+    switch (random[0] % 18) {
       case 0:
         cpu_.segment[vm::ss].dpl = random[1] % 4 == 0 ? 3 : 0;
         memory_.mode_changed();
@@ -110,6 +117,16 @@ class Twin {
       case 7:
         memory_.mark_code(random[1] % kPages, CodePages::pieces(0, 4095));
         return "mark";
+      case 16: {  // the other space
+        uint64_t before = std::exchange(cpu_.cr3, kRoots[random[1] % 2]);
+        if (before != cpu_.cr3) memory_.root_changed(before);
+        return "root";
+      }
+      case 17:  // an entry of a root: its accessed bit, or there is none
+        if (random[3] % 4 != 0) return "";
+        memory_.write<uint8_t>(kRoots[random[1] % 2] + random[1] / 2 % 2 * 8,
+                               static_cast<uint8_t>(random[2] % 4 == 0 ? 6 : 7 | (random[2] & 0x20)), Rights::system);
+        return "entry of a root";
       case 8:
       case 9:  // only among the data, so that the tables live on
         memory_.write<uint64_t>(random[1] % (4 * vm::kPageSize), random[2]);

@@ -261,6 +261,25 @@ void RandomProgram::single() {
   }
 }
 
+/// mov ecx, some; often lea edi, [data] and lea esi, [data]; seldom std; rep movs or stos of any size; cld
+void RandomProgram::repeated_string() {
+  byte(0xb9);
+  word(pick(3) == 0 ? pick(4) : pick(600));
+  for (unsigned pointer : {6u, 7u}) {  // mov esi or edi: also at the ends of pages, in reach of each other, or the code
+    if (pick(4) == 0) continue;
+    byte(0xb8 + pointer);
+    unsigned in_page = pick(2) == 0 ? 0xfc0 + pick(0x40) : pick(0x1000);
+    word(static_cast<uint32_t>(pick(40) == 0 ? kProgram + pick(0x400) : kProgramData + pick(3) * 0x1000 + in_page));
+  }
+  bool down = pick(8) == 0;
+  if (down) byte(0xfd);
+  if (pick(6) == 0) byte(0x66);
+  byte(pick(12) == 0 ? 0xf2 : 0xf3);
+  if (bits_ == 64 && pick(2) == 0) byte(0x48);
+  byte((pick(2) == 0 ? 0xa4 : 0xaa) + pick(2));
+  if (down) byte(0xfc);
+}
+
 /// mov byte [an immediate of the program], imm8
 void RandomProgram::patch_code() {
   if (immediates_.empty()) return single();
@@ -285,8 +304,9 @@ void RandomProgram::instruction() {
     case 6:
       return vector();
     case 7:
-    case 8:
       return single();
+    case 8:
+      return pick(2) == 0 ? single() : repeated_string();
     case 9:
     case 10:
     case 11:

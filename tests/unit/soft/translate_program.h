@@ -41,6 +41,7 @@ class RandomProgram {
   void stack();
   void branch();
   void single();
+  void repeated_string();
   void patch_code();
   void instruction();
 

@@ -129,14 +129,21 @@ void BlockTranslator::emit_site(const Site& site) {
   if (is_branch && emit_branch(site)) {
     ended_ = true;
   } else if (site.insn->ends_block) {
-    call_slow(site);  // does not come back
+    if (!emit_repeated_string(site)) call_slow(site);  // does not come back
     ended_ = true;
   } else if (!emit_special(site)) {
     call_slow(site);
   }
 }
 
-/// The result is TranslatedBlock::leave.
+/// With RIP at the block.
+void BlockTranslator::emit_exit(CodeOffset to) {
+  out_.constant(kScratch, key_.rip);
+  out_.store(fields_.rip(), kScratch);
+  out_.jump_to(to);
+}
+
+/// The result is TranslatedBlock::refetch.
 CodeOffset BlockTranslator::emit_cold() {
   for (const Cold& cold : cold_) {
     out_.bind_here(cold.from);
@@ -151,12 +158,11 @@ CodeOffset BlockTranslator::emit_cold() {
   }
   out_.bind_here(limit_exit_);
   add_to_left(static_cast<int>(sites_.size()));
-  CodeOffset leave = out_.here();
-  for (CodeOffset place : stale_exits_) out_.bind(place, leave);
-  out_.constant(kScratch, key_.rip);
-  out_.store(fields_.rip(), kScratch);
-  out_.jump_to(shared_.leave);
-  return leave;
+  emit_exit(shared_.leave);
+  CodeOffset refetch = out_.here();
+  for (CodeOffset place : stale_exits_) out_.bind(place, refetch);
+  emit_exit(shared_.refetch);
+  return refetch;
 }
 
 void BlockTranslator::begin(const BlockKey& key) {
@@ -186,7 +192,7 @@ TranslatedBlock BlockTranslator::translate(const Block& block, size_t count, con
     save_flags();
     emit_link(sites_.back().behind, std::nullopt);
   }
-  result.leave = emit_cold();
+  result.refetch = emit_cold();
   return result;
 }
 

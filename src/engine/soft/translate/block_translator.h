@@ -2,7 +2,7 @@
 //
 // The code of a block:
 //
-//     checked:  leave unless the Tlb maps the block's linear page to the page that it was translated from
+//     checked:  refetch unless the Tlb maps the block's linear page to the page that it was translated from
 //     fast:     the same check for a second page
 //               take the block's steps from kLeft; leave when there are fewer
 //     the instructions
@@ -46,8 +46,8 @@ struct TranslatedBlock {
   uint64_t last_byte = 0;               ///< linear address
   CodeOffset checked = 0;
   CodeOffset fast = 0;
-  CodeOffset leave = 0;  ///< the way out of the entries, with RIP at the block
-  bool stale = false;    ///< its entries lead elsewhere
+  CodeOffset refetch = 0;  ///< where the entries lead when the block must not run: looks for it anew
+  bool stale = false;      ///< its entries lead elsewhere
 };
 
 /// An instruction that the slow path may be called for.
@@ -66,9 +66,10 @@ struct Link {
 
 /// What blocks of one arena share.
 struct Shared {
-  CodeOffset leave = 0;   ///< stores the registers and returns to C++
-  CodeOffset slow = 0;    ///< runs the slow point whose number is in kScratch's lower half
-  CodeOffset follow = 0;  ///< goes where the link leads whose number is in kScratch's lower half
+  CodeOffset leave = 0;    ///< stores the registers and returns to C++
+  CodeOffset refetch = 0;  ///< goes on at RIP, whose translation or bytes have changed
+  CodeOffset slow = 0;     ///< runs the slow point whose number is in kScratch's lower half
+  CodeOffset follow = 0;   ///< goes where the link leads whose number is in kScratch's lower half
   std::vector<SlowPoint> points;
   std::vector<Link> links;
 };
@@ -134,6 +135,7 @@ class BlockTranslator {
   void emit_page_check(uint64_t linear, uint64_t page);
   void add_to_left(int steps);
   void emit_site(const Site& site);
+  void emit_exit(CodeOffset to);
   CodeOffset emit_cold();
   bool emit_special(const Site& site);
   bool does_nothing(const Site& site) const;
@@ -188,6 +190,11 @@ class BlockTranslator {
   void load_from_address(Host to);
   unsigned word_size() const { return mode_.wide ? 8 : 4; }
   void store_constant_at_address(uint64_t value);
+
+  // string_code.cpp
+  bool emit_repeated_string(const Site& site);
+  void check_repetition(const Site& site);
+  void emit_string_lookup(const Site& site, Host pointer, Reach reach, unsigned scale);
 
   // branch_code.cpp
   bool emit_branch(const Site& site);

@@ -28,8 +28,10 @@ struct CodeFrame {
   uint8_t sse_blocked = 0;
   /// CLI faults (CPL above IOPL); changes as seldom.
   uint8_t cli_blocked = 0;
-  const JumpTarget* jumps = nullptr;   ///< the jump cache of the present mode
-  const uint8_t* next_code = nullptr;  ///< of an indirect call, while its return address is pushed
+  const JumpTarget* jumps = nullptr;       ///< the jump cache of the present mode
+  const uint8_t* next_code = nullptr;      ///< of an indirect call, while its return address is pushed
+  const uint8_t* string_source = nullptr;  ///< of REP MOVS, while its destination is looked for
+  uint64_t string_end = 0;                 ///< RSI behind it, while it moves
 };
 
 }  // namespace dejavm::soft

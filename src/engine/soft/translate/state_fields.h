@@ -40,6 +40,8 @@ class StateFields {
   Field rflags() const { return of(&core_.cpu.rflags); }
   Field jumps() const { return of(&core_.frame.jumps); }
   Field next_code() const { return of(&core_.frame.next_code); }
+  Field string_source() const { return of(&core_.frame.string_source); }
+  Field string_end() const { return of(&core_.frame.string_end); }
   /// Of the first entry.
   Field tag(TranslationMode mode, Reach reach) const { return of(&entry(mode, reach, 0).tag); }
   Field page(TranslationMode mode, Reach reach) const { return of(&entry(mode, reach, 0).page); }

@@ -96,12 +96,19 @@ void Translator::emit_follow() {
   go_on_where_told(out_, fields_);
 }
 
+void Translator::emit_refetch() {
+  emit_call(&Translator::refetch);
+  go_on_where_told(out_, fields_);
+}
+
 void Translator::emit_stubs() {
   out_.move_to(0);
   enter_ = std::bit_cast<Enter>(out_.address(out_.here()));
   emit_enter();
   shared_.leave = out_.here();
   emit_leave();
+  shared_.refetch = out_.here();
+  emit_refetch();
   shared_.slow = out_.here();
   emit_slow();
   shared_.follow = out_.here();

@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kMinCodeSize = size_t{256} << 10;
 constexpr uint64_t kTooFewSteps = 8;      // for most of what may run from here
-constexpr uint64_t kStepsAtOnce = 20000;  // so that a kick is seen within microseconds
+constexpr uint64_t kStepsAtOnce = 100000; // so that a kick is seen within microseconds
 constexpr size_t kExpectedBlocks = size_t{1} << 16;
 constexpr size_t kMaxPoints = size_t{1} << 21, kMaxLinks = size_t{1} << 20;
 
@@ -113,7 +113,7 @@ const TranslatedBlock& Translator::translate(const Block& block, size_t count, c
 
 void Translator::make_stale(TranslatedBlock& block) {
   if (std::exchange(block.stale, true)) return;
-  redirect(block, block.leave, block.leave);
+  redirect(block, block.refetch, block.refetch);
   JumpTarget& target = jumps_[block.key.mode.number()][jump_slot(block.key.rip)];
   if (target.rip == block.key.rip) target = {};
 }
@@ -176,6 +176,12 @@ void Translator::keep_flags_in_state() {
   core_.cpu.rflags = (core_.cpu.rflags & ~kStatusFlags) | flags;
 }
 
+/// From the frame, between two instructions.
+void Translator::keep_all_in_core() {
+  keep_flags_in_state();
+  core_.steps = until_ - static_cast<uint64_t>(core_.frame.left);
+}
+
 TranslationMode Translator::mode_here() const { return {.user = core_.memory.is_user(), .wide = core_.code_bits() == 64}; }
 
 /// The code for cpu.rip, made if need be; null: the interpreter is wanted. Throws what Core::block_here() throws.
@@ -207,10 +213,7 @@ Translator::Outcome Translator::run(uint64_t stop_at) {
   prepare();
   ended_by_code_ = true;
   enter_(code, fields_.state());
-  if (ended_by_code_) {
-    keep_flags_in_state();
-    core_.steps = until_ - static_cast<uint64_t>(core_.frame.left);
-  }
+  if (ended_by_code_) keep_all_in_core();
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
   if (fault_) return Outcome::faulted;
   if (left_) return Outcome::left;
@@ -229,11 +232,18 @@ void Translator::prepare() {
 
 /// Called by translated code where a jump leads to no code yet. Where to go on. As run_slowly(), throws nothing.
 const uint8_t* Translator::follow(Translator* translator, uint32_t link) noexcept {
-  Core& core = translator->core_;
-  core.steps = translator->until_ - static_cast<uint64_t>(core.frame.left);
-  core.cpu.rip = translator->shared_.links[link].target;
-  translator->keep_flags_in_state();
+  translator->keep_all_in_core();
+  translator->core_.cpu.rip = translator->shared_.links[link].target;
   translator->pending_link_ = link;
+  return translator->go_on();
+}
+
+/// Called by translated code at a block that must not run: the Tlb does not have its page (any more), or not as that which
+/// it was translated from, or its bytes were written. As follow().
+const uint8_t* Translator::refetch(Translator* translator, uint32_t) noexcept {
+  translator->keep_all_in_core();
+  uint64_t rip = translator->core_.cpu.rip;
+  translator->jumps_[translator->mode_here().number()][jump_slot(rip)] = {};
   return translator->go_on();
 }
 

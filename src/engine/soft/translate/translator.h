@@ -5,8 +5,8 @@
 // while single-stepping, with debug registers that wait for instructions or in an interrupt shadow.
 //
 // Blocks are translated when they have come up often enough, chained by their direct jumps and found by jump caches after
-// indirect ones. Nothing is ever taken out of the chains: the entries of a block whose bytes are written (CodePages) lead
-// out of the code from then on, and to its new translation when there is one. An entry from another page checks that the
+// indirect ones. Nothing is ever taken out of the chains: the entries of a block whose bytes are written (CodePages) search
+// for its new translation from then on. An entry from another page checks that the
 // bytes are still there (the Tlb). When the memory is full, everything is thrown away.
 //
 // Undefined flags: shifts, rotates, multiplications, DIV, BT and BSF leave flags that differ between CPUs. The host runs
@@ -72,6 +72,7 @@ class Translator {
   void emit_leave();
   void emit_slow();
   void emit_follow();
+  void emit_refetch();
   void emit_call(Callee callee);
 
   const TranslatedBlock* find(const Block& block, const BlockKey& key);
@@ -84,12 +85,14 @@ class Translator {
   const uint8_t* code_here();
   void prepare();
   static const uint8_t* follow(Translator* translator, uint32_t link) noexcept;
+  static const uint8_t* refetch(Translator* translator, uint32_t) noexcept;
   static const uint8_t* run_slowly(Translator* translator, uint32_t point) noexcept;
   bool run_point(const SlowPoint& point);
   const uint8_t* go_on() noexcept;
   const uint8_t* quit();
   void keep_flags_in_frame();
   void keep_flags_in_state();
+  void keep_all_in_core();
 
   Core& core_;
   const unsigned visits_;

@@ -1,0 +1,83 @@
+#include "vm/return_address.h"
+
+#include <gtest/gtest.h>
+
+#include <initializer_list>
+
+#include "base/bytes.h"
+#include "vm/startup_state.h"
+
+namespace dejavm::vm {
+namespace {
+
+constexpr uint64_t kStack = 0x8000, kCode = 0x10000;
+
+class ReturnAddress : public testing::Test {
+ protected:
+  ReturnAddress() : memory(GuestMemory::create(0x20000, 0).value()) {
+    EXPECT_TRUE(memory.set_map({{.base = {0}, .size = 0x20000, .offset = 0, .writable = true}}));
+    push(0x1000, 0x2003);
+    push(0x2000, 0x3003);
+    push(0x3000, 0x83);
+    cpu = long_mode_state(kCode, 0x1000);
+    cpu.gpr[rsp] = kStack;
+  }
+  void push(uint64_t at, uint64_t value) {
+    uint8_t bytes[8];
+    store_le(bytes, value);
+    EXPECT_TRUE(memory.write({at}, bytes, Writer::loader));
+  }
+  void code(uint64_t at, std::initializer_list<uint8_t> bytes) {
+    EXPECT_TRUE(memory.write({at}, {bytes.begin(), bytes.size()}, Writer::loader));
+  }
+
+  GuestMemory memory;
+  CpuState cpu;
+};
+
+TEST_F(ReturnAddress, IsBehindACall) {
+  code(kCode + 0x100, {0xe8, 0, 0, 0, 0});
+  code(kCode + 0x200, {0xe8, 0, 0, 0, 0});
+  push(kStack, 1234);               // no address
+  push(kStack + 8, kCode + 0x150);  // behind no call
+  push(kStack + 16, kCode + 0x105);
+  push(kStack + 24, kCode + 0x205);
+  push(kStack + 32, kCode + 0x105);  // once more
+  EXPECT_EQ(find_return_addresses(cpu, memory, 1), std::vector{GuestVirt{kCode + 0x105}});
+  EXPECT_EQ(find_return_addresses(cpu, memory, 9), (std::vector{GuestVirt{kCode + 0x105}, GuestVirt{kCode + 0x205}}));
+}
+
+TEST_F(ReturnAddress, OfIndirectCallsToo) {
+  code(kCode + 0x100, {0xff, 0xd0});  // call rax
+  push(kStack, kCode + 0x102);
+  EXPECT_EQ(find_return_addresses(cpu, memory, 1), std::vector{GuestVirt{kCode + 0x102}});
+  code(kCode + 0x100, {0xff, 0x14, 0x25, 0, 0x40, 0, 0});  // call [0x4000]
+  push(kStack, kCode + 0x107);
+  EXPECT_EQ(find_return_addresses(cpu, memory, 1), std::vector{GuestVirt{kCode + 0x107}});
+}
+
+TEST_F(ReturnAddress, IsNothingWhereThereIsNone) {
+  EXPECT_TRUE(find_return_addresses(cpu, memory, 9).empty());
+  cpu.gpr[rsp] = 0xffff900000000000;  // not mapped
+  EXPECT_TRUE(find_return_addresses(cpu, memory, 9).empty());
+  cpu.gpr[rsp] = 0x1ffffc;  // the first word ends behind the map
+  EXPECT_TRUE(find_return_addresses(cpu, memory, 9).empty());
+}
+
+TEST_F(ReturnAddress, IsNotSoughtFurtherThanSixtyFourWords) {
+  code(kCode + 0x100, {0xe8, 0, 0, 0, 0});
+  push(kStack + 64 * 8, kCode + 0x105);
+  EXPECT_TRUE(find_return_addresses(cpu, memory, 9).empty());
+  push(kStack + 63 * 8, kCode + 0x105);
+  EXPECT_EQ(find_return_addresses(cpu, memory, 1), std::vector{GuestVirt{kCode + 0x105}});
+}
+
+TEST_F(ReturnAddress, IsForCodeOf64Bits) {
+  code(kCode + 0x100, {0xe8, 0, 0, 0, 0});
+  push(kStack, kCode + 0x105);
+  cpu.segment[cs].l = 0;
+  EXPECT_TRUE(find_return_addresses(cpu, memory, 9).empty());
+}
+
+}  // namespace
+}  // namespace dejavm::vm
