@@ -64,7 +64,10 @@ bool AccessIndex::may_match(size_t chunk, std::span<const vm::AccessFilter> filt
   if (chunks_[chunk].too_many) return true;
   const trace::ChunkInfo& info = reader_.chunks()[chunk];
   std::vector<vm::AccessFilter> anything(filters.begin(), filters.end());
-  for (vm::AccessFilter& filter : anything) filter.value.reset();
+  for (vm::AccessFilter& filter : anything) {
+    filter.value.reset();
+    if (filter.field) filter.field->value.reset();
+  }
   for (size_t i = table_at(info.first_event); i < tables_.size() && tables_[i].first < info.first_event + info.events; ++i) {
     for (const vm::Access& kind : chunks_[chunk].kinds) {
       const vm::DeviceRegion* region = vm::find_region(*tables_[i].second, kind.space, kind.addr);

@@ -132,7 +132,7 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
 
 gdb::Stop DebugTarget::device_stop(const vm::SessionStop& stop) {
   gdb::Stop out{.kind = gdb::Stop::Kind::device};
-  out.console = session_.stop_line(stop.seen) + "\n";
+  out.console = monitor_.access_lines(stop.seen);
   for (const Watch& watch : watches_) {
     if (watch.break_id != stop.break_id) continue;
     out.kind = gdb::Stop::Kind::watch;

@@ -16,8 +16,9 @@ namespace dejavm::cli {
 class DebugTarget final : public gdb::Target {
  public:
   /// As Monitor.
-  explicit DebugTarget(vm::Session& session, const trace::Reader* reader = nullptr, replay::Timeline* timeline = nullptr)
-      : session_(session), monitor_(session, reader, timeline) {}
+  explicit DebugTarget(vm::Session& session, vm::RegisterMaps registers = {}, const trace::Reader* reader = nullptr,
+                       replay::Timeline* timeline = nullptr)
+      : session_(session), monitor_(session, std::move(registers), reader, timeline) {}
 
   Result<vm::CpuState> registers() override { return session_.vcpu().state(); }
   Status set_registers(const vm::CpuState& state) override;

@@ -4,12 +4,20 @@
 #include "cli/commands.h"
 #include "cli/event_filter.h"
 #include "cli/messages.h"
+#include "cli/register_options.h"
 #include "trace/event_text.h"
 
 namespace dejavm::cli {
 namespace {
 
-nlohmann::json to_json(const ListedEvent& listed) {
+/// "e1000.TCTL <- 0x2 (EN)", where the register has a name.
+std::string register_text(const ListedEvent& listed, const vm::RegisterMaps& registers) {
+  const auto* e = std::get_if<trace::AccessEvent>(&listed.event.body);
+  if (e == nullptr) return {};
+  return registers.describe(e->access, vm::find_region(listed.devices, e->access.space, e->access.addr));
+}
+
+nlohmann::json to_json(const ListedEvent& listed, const vm::RegisterMaps& registers) {
   nlohmann::json json = {{"kind", trace::kind_name(listed.event.body)}, {"time_us", listed.event.time_us}};
   if (listed.number) json["event"] = *listed.number;
   if (const auto* e = std::get_if<trace::AccessEvent>(&listed.event.body)) {
@@ -23,6 +31,8 @@ nlohmann::json to_json(const ListedEvent& listed) {
     if (e->instruction) json["instruction"] = *e->instruction;
     if (region != nullptr)
       json.update({{"device", region->device}, {"offset", e->access.addr - region->base + region->offset}});
+    std::string name = register_text(listed, registers);
+    if (!name.empty()) json["register"] = name;
     return json;
   }
   if (const trace::Where* where = trace::where_of(listed.event.body))
@@ -35,20 +45,21 @@ nlohmann::json to_json(const ListedEvent& listed) {
   return json;
 }
 
-std::string to_text(const ListedEvent& listed) {
+std::string to_text(const ListedEvent& listed, const vm::RegisterMaps& registers) {
   std::string number = listed.number ? std::to_string(*listed.number) : "-";
-  return fmt::format("{:>9} {:>12.6f} {}\n", number, static_cast<double>(listed.event.time_us) / 1e6,
-                     trace::describe(listed.event.body, listed.devices));
+  std::string name = register_text(listed, registers);
+  return fmt::format("{:>9} {:>12.6f} {}{}{}\n", number, static_cast<double>(listed.event.time_us) / 1e6,
+                     trace::describe(listed.event.body, listed.devices), name.empty() ? "" : "  ", name);
 }
 
-Status print_events(const trace::Reader& reader, const EventFilter& filter, bool json) {
+Status print_events(const trace::Reader& reader, const EventFilter& filter, bool json, const vm::RegisterMaps& registers) {
   bool first = true;
   if (json) fmt::print("{{\"events\":[");
   Status status = for_each_event(reader, filter, [&](const ListedEvent& listed) {
     if (json) {
-      fmt::print("{}\n{}", first ? "" : ",", json_text(to_json(listed)));
+      fmt::print("{}\n{}", first ? "" : ",", json_text(to_json(listed, registers)));
     } else {
-      fmt::print("{}", to_text(listed));
+      fmt::print("{}", to_text(listed, registers));
     }
     first = false;
     return true;
@@ -62,8 +73,10 @@ Status print_events(const trace::Reader& reader, const EventFilter& filter, bool
 Result<int> dump_command(const Words& words) {
   std::string file, format = "text";
   bool json = false, help = false;
-  EventFilter filter;
+  vm::RegisterMaps registers = registers::shipped();
+  EventFilter filter(&registers);
   std::vector<Option> options = filter.options();
+  options.push_back(svd_option(registers));
   options.push_back({"format", "text|json", "how to print (default text)", set_text(format)});
   options.push_back({"json", "", "the same as --format json", set_flag(json)});
   options.push_back({"help", "", "this text", set_flag(help)});
@@ -80,7 +93,7 @@ Result<int> dump_command(const Words& words) {
   if (file.empty()) return fail_usage("dump wants a trace", "For example: dejavm dump guest.dvt --device edu");
   TRY_ASSIGN(auto reader, trace::Reader::open(file));
   TRY(filter.resolve(*reader));
-  TRY(print_events(*reader, filter, json || format == "json"));
+  TRY(print_events(*reader, filter, json || format == "json", registers));
   if (reader->damage().empty()) return kDone;
   say(fmt::format("{}: {}", file, reader->damage()));
   return kDamaged;

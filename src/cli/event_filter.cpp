@@ -56,7 +56,7 @@ std::vector<Option> EventFilter::options() {
       return {};
     };
   };
-  return {
+  std::vector<Option> options = {
       {"device", "NAME[+OFFSET]", "accesses to this device", place("")},
       {"gpa", "A[-B]", "accesses to these guest physical addresses", place("")},
       {"port", "A[-B]", "accesses to these ports", place("port:")},
@@ -70,6 +70,10 @@ std::vector<Option> EventFilter::options() {
       {"from", "POS", "from this event on", bound(from_)},
       {"to", "POS", "up to this event", bound(to_)},
   };
+  if (registers_ != nullptr) {
+    options.push_back({"reg", "DEVICE.REG[.FIELD]", "accesses to this register", set_text(register_)});
+  }
+  return options;
 }
 
 Status EventFilter::resolve(const std::vector<vm::DeviceRegion>& devices) {
@@ -78,7 +82,12 @@ Status EventFilter::resolve(const std::vector<vm::DeviceRegion>& devices) {
     TRY_ASSIGN(vm::Place place, vm::parse_place(text, devices));
     places.push_back(std::move(place));
   }
+  if (!register_.empty()) {
+    TRY(registers_->parse(register_, devices, access_));
+    places.push_back(access_.places[0]);
+  }
   access_.places = std::move(places);
+  resolved_ = true;
   return {};
 }
 
@@ -104,7 +113,7 @@ bool EventFilter::about_accesses() const {
 }
 
 bool EventFilter::matches(const trace::EventBody& body, const std::vector<vm::DeviceRegion>& devices) const {
-  CHECK(access_.places.size() == places_.size());
+  CHECK(resolved_ || (places_.empty() && register_.empty()));
   if (!kinds_.empty() && !kinds_.contains(trace::kind_name(body))) return false;
   const auto* access = std::get_if<trace::AccessEvent>(&body);
   if (access == nullptr) return !about_accesses();

@@ -12,12 +12,15 @@
 #include "cli/command_line.h"
 #include "trace/reader.h"
 #include "vm/access_filter.h"
+#include "vm/register_map.h"
 
 namespace dejavm::cli {
 
 /// The parsed filters of one command. Everything that is given must hold.
 class EventFilter {
  public:
+  /// `registers`: for --reg; it outlives the filter. None: that option is not there.
+  explicit EventFilter(const vm::RegisterMaps* registers = nullptr) : registers_(registers) {}
   /// The options (--device, --gpa, --port, --read, ...); they change this filter when parsed.
   std::vector<Option> options();
   /// Finds the devices that the parsed places name. Before the filter is used.
@@ -34,7 +37,10 @@ class EventFilter {
  private:
   bool about_accesses() const;
 
+  const vm::RegisterMaps* registers_;
   std::vector<std::string> places_;  // as the user wrote them
+  std::string register_;             // likewise
+  bool resolved_ = false;
   vm::AccessFilter access_;
   std::set<std::string> kinds_;
   uint64_t from_ = 0;

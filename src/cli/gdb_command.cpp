@@ -25,7 +25,7 @@ constexpr const char* kListening = "gdb: listening on ";
 
 struct GdbCommand {
   std::string file, accel = "soft", symbols, program = "gdb";
-  Words gdb_words;
+  Words maps, gdb_words;
   bool help = false;
 };
 
@@ -33,6 +33,11 @@ std::vector<Option> option_list(GdbCommand& c) {
   return {
       {"symbols", "ELF", "the guest's program with its symbols, such as vmlinux", set_text(c.symbols)},
       {"accel", "soft|kvm|auto", "the engine (default soft, which goes backward)", set_text(c.accel)},
+      {"svd", "FILE@DEVICE", "names of a device's registers, CMSIS-SVD XML",
+       [&c](std::string_view value) -> Status {
+         c.maps.insert(c.maps.end(), {"--svd", std::string(value)});
+         return {};
+       }},
       {"debugger", "PROGRAM", "another gdb than the one in PATH", set_text(c.program)},
       {"help", "", "this text", set_flag(c.help)},
   };
@@ -124,6 +129,7 @@ std::string text_of(const Fd& file) {
 /// The replay, which says what it has to say into `messages`, and hears nothing of the terminal's Ctrl-C.
 Result<Child> start_replay(const GdbCommand& c, const std::string& socket, const Fd& messages) {
   Words words = {"dejavm", "replay", c.file, "-accel", c.accel, "-S", "-gdb", "unix:" + socket};
+  words.insert(words.end(), c.maps.begin(), c.maps.end());
   TRY_ASSIGN(Child replay, Child::start("/proc/self/exe", words, [&messages] {
                ::prctl(PR_SET_PDEATHSIG, SIGKILL);
                ::setpgid(0, 0);

@@ -23,6 +23,7 @@
 #include "gdbstub/server.h"
 #include "record/descriptor_input.h"
 #include "record/live_session.h"
+#include "registers/shipped.h"
 
 namespace dejavm::cli {
 namespace {
@@ -191,7 +192,7 @@ LiveEnd run_to_end(const LiveCommand& c, record::LiveSession& session, gdb::Serv
     if (!stop) return {{}, stop.error()};
     return {*stop, std::nullopt};
   }
-  DebugTarget target(session);
+  DebugTarget target(session, registers::shipped());
   auto end = server->serve(target, !c.vm.stopped);
   if (!end) return {{}, end.error()};
   if (target.end()) return {*target.end(), std::nullopt};

@@ -19,7 +19,8 @@ std::string Monitor::help() {
          "dma ADDR [COUNT]                                             replay: the last device writes to this memory "
          "address\n"
          "where                                                        the position: event and registers\n"
-         "PLACE: edu, edu+0x80, 0xfebc0080, 0xfebc0000-0xfebc0fff, port:0x3f8\n" +
+         "PLACE: edu, edu+0x80, edu.DMA_COUNT, 0xfebc0080, 0xfebc0000-0xfebc0fff, port:0x3f8; bits of a register, with\n"
+         "their value: mmio break e1000.TCTL.EN w 1\n" +
          TravelMonitor::help();
 }
 
@@ -57,6 +58,23 @@ Result<std::string> Monitor::travel(const Arguments& words) {
                     "dejavm replay FILE -accel soft, or dejavm shell FILE.");
 }
 
+std::string access_text(vm::Session& session, const vm::RegisterMaps& registers, const vm::SeenAccess& seen) {
+  std::string text = session.stop_line(seen) + "\n";
+  const vm::DeviceRegion* region = vm::find_region(session.devices(), seen.access.space, seen.access.addr);
+  std::string name = registers.describe(seen.access, region);
+  return name.empty() ? text : text + "  " + name + "\n";
+}
+
+Status parse_place(std::string_view text, vm::Session& session, const vm::RegisterMaps& registers,
+                   vm::AccessFilter& filter) {
+  if (registers.names_register(text, session.devices())) return registers.parse(text, session.devices(), filter);
+  TRY_ASSIGN(vm::Place place, vm::parse_place(text, session.devices()));
+  filter.places = {std::move(place)};
+  return {};
+}
+
+std::string Monitor::access_lines(const vm::SeenAccess& seen) const { return access_text(session_, registers_, seen); }
+
 Result<std::string> Monitor::mmio(const Arguments& words) {
   std::string_view verb = words.size() > 1 ? words[1] : "";
   if (verb == "break") return mmio_break(words);
@@ -71,13 +89,17 @@ Result<std::string> Monitor::mmio(const Arguments& words) {
 Result<std::string> Monitor::mmio_break(const Arguments& words) {
   if (words.size() < 3) return fail_usage("mmio break wants a place", "For example: mmio break edu+0x80 w value 0x1.");
   vm::AccessFilter filter;
-  TRY_ASSIGN(vm::Place place, vm::parse_place(words[2], session_.devices()));
-  filter.places = {place};
+  TRY(parse_place(words[2], session_, registers_, filter));
   uint64_t count = 1;
   for (size_t i = 3; i < words.size(); ++i) {
     std::string_view word = words[i];
     if (word == "r" || word == "w") {
       filter.direction = word == "w" ? vm::Direction::write : vm::Direction::read;
+      continue;
+    }
+    if (auto bits = parse_u64(word); bits && filter.field && !filter.field->value) {
+      if (*bits > filter.field->mask) return fail_usage(fmt::format("mmio break: {} does not fit {}", word, words[2]));
+      filter.field->value = bits;
       continue;
     }
     if (word != "size" && word != "value" && word != "count") {
@@ -127,12 +149,11 @@ std::string Monitor::mmio_list() const {
 Result<std::string> Monitor::mmio_last(const Arguments& words) {
   vm::AccessFilter filter;
   if (words.size() > 2) {
-    TRY_ASSIGN(vm::Place place, vm::parse_place(words[2], session_.devices()));
-    filter.places = {std::move(place)};
+    TRY(parse_place(words[2], session_, registers_, filter));
   }
   TRY_ASSIGN(auto seen, session_.last_access(filter));
   if (!seen) return "no such access so far\n";
-  return session_.stop_line(*seen) + "\n";
+  return access_lines(*seen);
 }
 
 Result<std::string> Monitor::watch(const Arguments& words) {

@@ -9,18 +9,30 @@
 #include "base/result.h"
 #include "cli/travel_monitor.h"
 #include "trace/reader.h"
+#include "vm/register_map.h"
 #include "vm/session.h"
 
 namespace dejavm::cli {
+
+/// The lines of an access, and of its register's name where it has one.
+std::string access_text(vm::Session& session, const vm::RegisterMaps& registers, const vm::SeenAccess& seen);
+/// A place or a register, as users write it, into a filter.
+Status parse_place(std::string_view text, vm::Session& session, const vm::RegisterMaps& registers, vm::AccessFilter& filter);
 
 /// Executes monitor commands on a session. `reader`: the trace of a replay, null for a live guest. `timeline`: the session
 /// itself, where it is one.
 class Monitor {
  public:
-  explicit Monitor(vm::Session& session, const trace::Reader* reader = nullptr, replay::Timeline* timeline = nullptr)
-      : session_(session), reader_(reader) {
-    if (timeline != nullptr && reader != nullptr) travel_.emplace(*timeline, *reader);
+  explicit Monitor(vm::Session& session, vm::RegisterMaps registers = {}, const trace::Reader* reader = nullptr,
+                   replay::Timeline* timeline = nullptr)
+      : session_(session), registers_(std::move(registers)), reader_(reader) {
+    if (timeline != nullptr && reader != nullptr) travel_.emplace(*timeline, *reader, registers_);
   }
+  Monitor(const Monitor&) = delete;
+  Monitor& operator=(const Monitor&) = delete;
+
+  /// The lines of an access: what and where, and the register's name where it has one.
+  std::string access_lines(const vm::SeenAccess& seen) const;
 
   /// The text to show, lines ending with \n. An unknown command answers with what there is.
   std::string execute(std::string_view line);
@@ -51,6 +63,7 @@ class Monitor {
   Result<std::string> dma(const Arguments& words);
 
   vm::Session& session_;
+  const vm::RegisterMaps registers_;
   const trace::Reader* reader_;
   std::optional<TravelMonitor> travel_;
 };

@@ -8,6 +8,7 @@
 #include "cli/engine.h"
 #include "cli/messages.h"
 #include "cli/position.h"
+#include "cli/register_options.h"
 #include "cli/sandbox.h"
 #include "gdbstub/server.h"
 #include "replay/replayer.h"
@@ -19,6 +20,7 @@ namespace {
 struct ReplayCommand {
   std::string file, accel = "auto", gdb, until;
   uint64_t from_keyframe = 0;  // 1-based; 0: from the start
+  vm::RegisterMaps registers = registers::shipped();
   bool stopped = false, keep_going = false, json = false, quiet = false, help = false;
 };
 
@@ -36,6 +38,7 @@ std::vector<Option> option_list(ReplayCommand& c) {
       {"from-keyframe", "N", "starts at the Nth keyframe instead of the start",
        set_number(
            "--from-keyframe", [&c](uint64_t n) { c.from_keyframe = n; }, 1)},
+      svd_option(c.registers),
       {"keep-going", "", "goes on after a state divergence", set_flag(c.keep_going)},
       {"json", "", "one JSON document on stdout at the end", set_flag(c.json)},
       {"quiet", "", "says only the summary and errors", set_flag(c.quiet)},
@@ -96,7 +99,7 @@ Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trac
     TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader));
   }
   vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
-  DebugTarget target(session, &reader, timeline.get());
+  DebugTarget target(session, c.registers, &reader, timeline.get());
   TRY(server->serve(target, !c.stopped));
   return {};
 }

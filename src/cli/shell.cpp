@@ -29,7 +29,7 @@ struct Shell::Replay {
   std::vector<vm::GuestVirt> breakpoints;
 };
 
-Shell::Shell() = default;
+Shell::Shell(vm::RegisterMaps registers) : registers_(std::move(registers)) {}
 Shell::~Shell() = default;
 
 std::string Shell::help() {
@@ -204,7 +204,7 @@ Result<Shell::Replay*> Shell::replay() {
   if (fresh->vcpu->capabilities().exact_steps) {
     TRY_ASSIGN(fresh->timeline, replay::Timeline::create(*fresh->replayer, *reader_));
   }
-  fresh->monitor = std::make_unique<Monitor>(fresh->session(), reader_.get(), fresh->timeline.get());
+  fresh->monitor = std::make_unique<Monitor>(fresh->session(), registers_, reader_.get(), fresh->timeline.get());
   if (!sandboxed_) TRY(enter_sandbox());
   sandboxed_ = true;
   replay_ = std::move(fresh);
@@ -238,7 +238,7 @@ Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
   }
   TRY_ASSIGN(vm::CpuState cpu, replay_->vcpu->state());
   std::string text;
-  if (stop.kind == Kind::device) text = replayer.stop_line(stop.seen) + "\n";
+  if (stop.kind == Kind::device) text = replay_->monitor->access_lines(stop.seen);
   if (stop.kind == Kind::watch) {
     text = vm::watch_line(stop.watch, replayer.watches().count(stop.watch).what, replayer.last_event()) + "\n";
   }

@@ -24,7 +24,8 @@ namespace dejavm::cli {
 /// the process enters the sandbox, and opens no other file from then on. One thread, but for interrupt().
 class Shell {
  public:
-  Shell();
+  /// `registers`: the names of devices' registers.
+  explicit Shell(vm::RegisterMaps registers = {});
   ~Shell();
 
   /// Executes a line; the text to show ends with \n or is empty.
@@ -65,6 +66,7 @@ class Shell {
   std::string perform(const std::function<Result<std::string>()>& command);
   Result<std::string> stop_text(const vm::SessionStop& stop);
 
+  const vm::RegisterMaps registers_;
   std::string file_;
   std::unique_ptr<trace::Reader> reader_;
   std::optional<Engine> engine_;  // open from the first replay on

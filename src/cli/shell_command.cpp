@@ -18,6 +18,7 @@
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/messages.h"
+#include "cli/register_options.h"
 #include "cli/shell.h"
 #include "cli/stop_signals.h"
 
@@ -126,8 +127,10 @@ void scripted(Shell& shell, std::istream& input, bool script) {
 
 Result<int> shell_command(const Words& words) {
   std::string file, script;
+  vm::RegisterMaps registers = registers::shipped();
   bool help = false;
   std::vector<Option> options = {{"x", "SCRIPT", "reads commands from a file and ends", set_text(script)},
+                                 svd_option(registers),
                                  {"help", "", "this text", set_flag(help)}};
   TRY(parse_options(words, options, one_trace(file)));
   if (help) {
@@ -137,7 +140,7 @@ Result<int> shell_command(const Words& words) {
         help_text(options), Shell::help());
     return kDone;
   }
-  Shell shell;
+  Shell shell(std::move(registers));
   Fd cancel(::eventfd(0, EFD_CLOEXEC));
   if (!cancel) return fail_errno("cannot watch for Ctrl-C");
   TRY_ASSIGN(auto signals, StopSignals::create({SIGINT}));

@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "base/parse.h"
+#include "cli/monitor.h"
 #include "cli/position.h"
 #include "trace/event_text.h"
-#include "vm/place.h"
 
 namespace dejavm::cli {
 
@@ -156,21 +156,19 @@ Result<std::string> TravelMonitor::events(const Arguments& words) {
 Result<std::string> TravelMonitor::next_access(const Arguments& words) {
   vm::AccessFilter filter;
   if (words.size() > 2) {
-    TRY_ASSIGN(vm::Place place, vm::parse_place(words[2], timeline_.devices()));
-    filter.places = {std::move(place)};
+    TRY(parse_place(words[2], timeline_, registers_, filter));
   }
   TRY_ASSIGN(auto found, timeline_.accesses().first({&filter, 1}, static_cast<uint64_t>(timeline_.last_event() + 1)));
-  return found ? timeline_.stop_line(found->seen) + "\n" : "no such access from here on\n";
+  return found ? access_text(timeline_, registers_, found->seen) : "no such access from here on\n";
 }
 
 Result<std::string> TravelMonitor::last_write(const Arguments& words) {
   if (words.size() != 2) return fail_usage("last-write wants a place", "For example: last-write edu+0x80");
   vm::AccessFilter filter;
-  TRY_ASSIGN(vm::Place place, vm::parse_place(words[1], timeline_.devices()));
-  filter.places = {std::move(place)};
+  TRY(parse_place(words[1], timeline_, registers_, filter));
   filter.direction = vm::Direction::write;
   TRY_ASSIGN(auto seen, timeline_.last_access(filter));
-  return seen ? timeline_.stop_line(*seen) + "\n" : "no such access so far\n";
+  return seen ? access_text(timeline_, registers_, *seen) : "no such access so far\n";
 }
 
 Result<std::string> TravelMonitor::who_wrote(const Arguments& words) {

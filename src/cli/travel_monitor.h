@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "replay/timeline.h"
 #include "trace/reader.h"
+#include "vm/register_map.h"
 
 namespace dejavm::cli {
 
@@ -17,7 +18,9 @@ class TravelMonitor {
  public:
   using Arguments = std::vector<std::string_view>;
 
-  TravelMonitor(replay::Timeline& timeline, const trace::Reader& reader) : timeline_(timeline), reader_(reader) {}
+  /// Borrows everything.
+  TravelMonitor(replay::Timeline& timeline, const trace::Reader& reader, const vm::RegisterMaps& registers)
+      : timeline_(timeline), reader_(reader), registers_(registers) {}
 
   /// The text to show.
   Result<std::string> execute(const Arguments& words);
@@ -42,6 +45,7 @@ class TravelMonitor {
 
   replay::Timeline& timeline_;
   const trace::Reader& reader_;
+  const vm::RegisterMaps& registers_;
 };
 
 }  // namespace dejavm::cli

@@ -20,6 +20,15 @@ struct AccessFilter {
   std::optional<uint64_t> value;
   uint64_t value_mask = UINT64_MAX;
 
+  /// Bits of a register, all of which the access must transfer.
+  struct Field {
+    uint64_t offset = 0;  ///< of the register in the device
+    unsigned lsb = 0;
+    uint64_t mask = 1;  ///< of as many bits as the field has
+    std::optional<uint64_t> value;
+  };
+  std::optional<Field> field;
+
   bool matches(const Access& access, const DeviceRegion* region) const;
 };
 

@@ -29,6 +29,7 @@ bool Place::contains(const Access& access, const DeviceRegion* region) const {
   uint64_t start = access.addr;
   if (!device.empty()) {
     if (region == nullptr || region->device != device) return false;
+    if (exact_space && access.space != space) return false;
     start = access.addr - region->base + region->offset;
   } else if (access.space != space) {
     return false;

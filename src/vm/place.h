@@ -20,6 +20,7 @@ struct Place {
   Space space = Space::mmio;
   uint64_t first = 0;  ///< inclusive; for a device: offsets
   uint64_t last = 0;
+  bool exact_space = false;  ///< of a device, only what it has in `space`
 
   /// Whether any byte of the access lies in the place. `region` is where the access fell, null for nobody's address.
   bool contains(const Access& access, const DeviceRegion* region) const;

@@ -46,6 +46,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   gdb::FakeTarget target;
   target.end_of_trace();  // a guest that runs ends at once
   target.read_only = (data[0] & 2) != 0;
+  target.reverses = (data[0] & 4) != 0;
   const std::string_view rest(reinterpret_cast<const char*>(data + 1), size - 1);
   converse(target, (data[0] & 1) != 0 ? with_frames(rest) : std::string(rest));
   return 0;

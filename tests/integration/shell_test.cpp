@@ -69,9 +69,8 @@ TEST_F(ShellTest, GoesBackwardOnSoft) {
 
   EXPECT_EQ(finished.status, kDone) << finished.out;
   EXPECT_THAT(finished.out, ContainsRegex("when\n(at 300\\+0, instruction [0-9]+\n)(.*\n)*\\(dejavm\\) when\nat 300\\+0,"));
-  EXPECT_THAT(
-      finished.out,
-      ContainsRegex("back run\nmmio: edu\\+0x98 <- 0x7 [^\n]*\nafter event [0-9]+, rip 0x[0-9a-f]+: mov \\[rax\\], ecx\n"));
+  EXPECT_THAT(finished.out, ContainsRegex("back run\nmmio: edu\\+0x98 <- 0x7 [^\n]*\n  edu.DMA_COMMAND <- 0x7 [^\n]*\nafter "
+                                          "event [0-9]+, rip 0x[0-9a-f]+: mov \\[rax\\], ecx\n"));
   EXPECT_THAT(finished.out, HasSubstr("the beginning of the replay\nafter event -1, "));
 }
 

@@ -154,7 +154,7 @@ TEST_F(MonitorTest, DmaTellsWhichDeviceWriteLedToTheBytes) {
   ASSERT_TRUE(writer->append({trace::MemoryWriteEvent{0x2008, Bytes(16, 2), {}}}));
   ASSERT_TRUE(writer->finish({.events = writer->events()}));
   auto reader = trace::Reader::open(folder.file("t.dvt")).value();
-  Monitor monitor(session_, reader.get());
+  Monitor monitor(session_, {}, reader.get());
   session_.event = 1;
 
   EXPECT_EQ(monitor.execute("dma 0x2009"),

@@ -1,0 +1,13 @@
+// The texts of svd/*.svd, put into the program by the build.
+#pragma once
+
+namespace dejavm::registers {
+
+extern const char* const kEduSvd;
+extern const char* const kE1000Svd;
+extern const char* const k16550Svd;
+extern const char* const k8259Svd;
+extern const char* const k8254Svd;
+extern const char* const kCmosSvd;
+
+}  // namespace dejavm::registers
