@@ -108,8 +108,8 @@ Result<int> run(const char* file, uint64_t places) {
     TRY(bench.go_somewhere());
     TRY(bench.back_to_access(searched, {{0x10}}));
   }
-  fmt::print("  {} instructions, {} events, {} registers; the end first: {:.0f} ms; {} checkpoints in {} MiB\n",
-             steps, reader->event_count(), registers.size(), there_ms, timeline->checkpoints().count(),
+  fmt::print("  {} instructions, {} events, {} registers; the end first: {:.0f} ms; {} checkpoints in {} MiB\n", steps,
+             reader->event_count(), registers.size(), there_ms, timeline->checkpoints().count(),
              timeline->checkpoints().bytes() >> 20);
   print("back to the access before, no other stops", access);
   print("the same, searched for besides a breakpoint", searched);

@@ -1,5 +1,5 @@
-// Computes without any exit under a timer of 100 Hz, for COMPUTE_TICKS ticks: what it has computed then, and the frames of its
-// interrupts, tell where each came.
+// Computes without any exit under a timer of 100 Hz, for COMPUTE_TICKS ticks: what it has computed then, and the frames of
+// its interrupts, tell where each came.
 #include "lib/lib.h"
 
 enum { REGISTER, MEMORY, TABLE, SSE };

@@ -15,8 +15,8 @@ namespace dejavm::soft {
 namespace {
 
 constexpr size_t kMinCodeSize = size_t{256} << 10;
-constexpr uint64_t kTooFewSteps = 8;      // for most of what may run from here
-constexpr uint64_t kStepsAtOnce = 100000; // so that a kick is seen within microseconds
+constexpr uint64_t kTooFewSteps = 8;       // for most of what may run from here
+constexpr uint64_t kStepsAtOnce = 100000;  // so that a kick is seen within microseconds
 constexpr size_t kExpectedBlocks = size_t{1} << 16;
 constexpr size_t kMaxPoints = size_t{1} << 21, kMaxLinks = size_t{1} << 20;
 
