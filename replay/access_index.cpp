@@ -1,5 +1,7 @@
 #include "replay/access_index.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <set>
 #include <tuple>
@@ -7,13 +9,15 @@
 namespace dejavm::replay {
 namespace {
 
-constexpr size_t kMostKinds = 4096;  // of a chunk; one with more is always decoded
+constexpr size_t kMostKinds = 4096;               // of a chunk; one with more is always decoded
+constexpr size_t kMostRegions = size_t{1} << 20;  // of all device tables together: a hostile trace may have any number
 
 }  // namespace
 
 Status AccessIndex::build() {
   if (built_) return {};
   chunks_.clear();
+  regions_ = 0;
   tables_ = {{0, std::make_shared<const std::vector<vm::DeviceRegion>>(reader_.description().devices)}};
   for (size_t i = 0; i < reader_.chunks().size(); ++i) {
     TRY(note_chunk(i));
@@ -30,6 +34,12 @@ Status AccessIndex::note_chunk(size_t index) {
   for (const trace::Event& event : events_) {
     if (const auto* map = std::get_if<trace::MemoryMapEvent>(&event.body); map != nullptr) {
       if (map->devices != *tables_.back().second) {
+        regions_ += map->devices.size();
+        if (regions_ > kMostRegions) {
+          return fail(fmt::format("the trace moves its devices too often to be searched: more than {} regions by event {}",
+                                  kMostRegions, number),
+                      "Go on by position (seek, stepi); the accesses are in `dejavm dump`.");
+        }
         tables_.emplace_back(number, std::make_shared<const std::vector<vm::DeviceRegion>>(map->devices));
       }
     }

@@ -51,6 +51,7 @@ class AccessIndex {
   bool built_ = false;
   std::vector<Chunk> chunks_;
   std::vector<std::pair<uint64_t, Devices>> tables_;  // from which event on; ascending, the first one from 0 on
+  size_t regions_ = 0;                                // in tables_
   size_t decoded_ = SIZE_MAX;                         // the chunk in events_
   std::vector<trace::Event> events_;
 };

@@ -50,7 +50,6 @@ Stack inner_stack_64(Core& core, unsigned cpl, unsigned offset, uint32_t ext) {
   stack.is_64_bit = true;
   stack.pointer = core.memory.read<uint64_t>(tss_address(core, offset, 8, ext), Rights::system);
   stack.segment = null_stack_segment(static_cast<uint16_t>(cpl), cpl);
-  stack.segment.dpl = static_cast<uint8_t>(cpl);
   if (!Core::canonical(stack.pointer)) raise(kStackFault, ext);
   return stack;
 }

@@ -107,5 +107,27 @@ TEST_F(AccessIndexTest, NoFilterFindsNothing) {
   EXPECT_FALSE(index_->first({}, 0).value());
 }
 
+TEST(AccessIndex, ATraceThatMovesMoreDevicesThanAnyMachineHasIsRefused) {
+  TempFolder folder;
+  vm::GuestMemory memory = vm::GuestMemory::create(vm::kRamSize, 0).value();
+  auto writer = trace::Writer::create(folder.file("t.dvt"), fake_description(), memory, {}).value();
+  for (uint64_t i = 0; i < 600; ++i) {
+    trace::Event event = devices_move_to(kDevice + i % 2 * 0x8000);
+    auto& map = std::get<trace::MemoryMapEvent>(event.body);
+    map.devices.resize(2000, map.devices.front());
+    ASSERT_TRUE(writer->append(event));
+  }
+  ASSERT_TRUE(writer->finish(dead_end()));
+  auto reader = trace::Reader::open(folder.file("t.dvt")).value();
+  AccessIndex index(*reader);
+  vm::AccessFilter filter;
+  filter.places = {{.space = vm::Space::mmio, .first = kDevice, .last = kDevice}};
+
+  auto found = index.last({&filter, 1}, 1);
+
+  ASSERT_FALSE(found.has_value());
+  EXPECT_NE(found.error().what.find("moves its devices too often"), std::string::npos) << found.error().what;
+}
+
 }  // namespace
 }  // namespace dejavm::replay

@@ -191,7 +191,7 @@ TEST_F(DeliveryTest, LongModeInnerStackIsNull) {
   interrupt(32);
   EXPECT_EQ(vector(), 32);
   EXPECT_EQ(guest.core().cpl(), 0u);
-  EXPECT_EQ(segment(vm::ss), (vm::Segment{.unusable = 1}));
+  EXPECT_EQ(segment(vm::ss), (vm::Segment{.limit = 0xfff, .type = 3, .s = 1, .present = 1, .db = 1}));
   EXPECT_EQ(guest.gpr(vm::rsp), kInnerStack - 40);
   EXPECT_EQ(stack(1, 8), kUserCode64);
   EXPECT_EQ(stack(4, 8), kUserData);

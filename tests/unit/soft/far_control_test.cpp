@@ -243,7 +243,7 @@ TEST_F(FarControlTest, LongCallGateChangesTheStack) {
   EXPECT_EQ(guest.gpr(vm::rsp), kInnerStack - 32);
   EXPECT_EQ(stack(0, 8), kCode + 7);
   EXPECT_EQ(stack(2, 8), kStack);
-  EXPECT_EQ(segment(vm::ss).unusable, 1);
+  EXPECT_EQ(segment(vm::ss), (vm::Segment{.limit = 0xfff, .type = 3, .s = 1, .present = 1, .db = 1}));
 }
 
 TEST_F(FarControlTest, IntoOnlyOnOverflow) {
