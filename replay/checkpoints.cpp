@@ -14,8 +14,7 @@ constexpr uint64_t kDistantShare = 32;  // far away, this part of the distance i
 
 void sort_and_unite(std::vector<uint64_t>& pages) {
   std::ranges::sort(pages);
-  auto rest = std::ranges::unique(pages);
-  pages.erase(rest.begin(), rest.end());
+  pages.erase(std::unique(pages.begin(), pages.end()), pages.end());
 }
 
 }  // namespace

@@ -132,8 +132,7 @@ Result<int> travel(const char* file, uint64_t visits, uint64_t seed, uint64_t sp
   }
   auto order = [](const Position& p) { return std::pair(p.event, p.steps); };
   std::ranges::sort(by_steps, {}, order);
-  auto rest = std::ranges::unique(by_steps);
-  by_steps.erase(rest.begin(), rest.end());
+  by_steps.erase(std::unique(by_steps.begin(), by_steps.end()), by_steps.end());
   std::ranges::sort(by_event, {}, order);
   TRY_ASSIGN(std::vector<Mark> at_steps, marks_of(*reader, by_steps));
   TRY_ASSIGN(std::vector<Mark> at_events, marks_of(*reader, by_event));
