@@ -10,7 +10,7 @@ namespace dejavm::registers {
 namespace {
 
 constexpr uint64_t kMostBytes = uint64_t{16} << 20;
-constexpr size_t kMostRegisters = 65536;
+constexpr size_t kMostRegisters = 65536, kMostFields = 256;  // fields: of a register
 constexpr unsigned kDeepestCluster = 8;
 
 /// What registers inherit.
@@ -44,7 +44,8 @@ Result<vm::RegisterField> parse_field(const pugi::xml_node& node) {
   vm::RegisterField field{.name = text_of(node, "name")};
   uint64_t lsb = 0, msb = 0;
   if (node.child("bitRange")) {
-    auto range = split(text_of(node, "bitRange"), ':');
+    const std::string text = text_of(node, "bitRange");
+    auto range = split(text, ':');
     bool shaped = range.size() == 2 && range[0].starts_with('[') && range[1].ends_with(']');
     auto high = shaped ? parse_u64(range[0].substr(1)) : std::nullopt;
     auto low = shaped ? parse_u64(range[1].substr(0, range[1].size() - 1)) : std::nullopt;
@@ -82,6 +83,7 @@ Status parse_register(const pugi::xml_node& node, const Defaults& above, vm::Reg
   for (const pugi::xml_node& child : node.child("fields").children("field")) {
     TRY_ASSIGN(vm::RegisterField field, parse_field(child));
     reg.fields.push_back(std::move(field));
+    if (reg.fields.size() > kMostFields) return fail(fmt::format("register '{}' has too many fields", reg.name));
   }
   uint64_t count = 1, increment = 0;
   if (node.child("dim")) {

@@ -97,5 +97,13 @@ TEST(Svd, AnOptionWithoutADeviceIsRefused) {
   EXPECT_THAT(load_svd("/nonexistent.svd@nic").error().what, HasSubstr("/nonexistent.svd"));
 }
 
+TEST(Svd, MoreFieldsThanARegisterCanHaveAreRefused) {
+  std::string fields;
+  for (int i = 0; i < 300; ++i) fields += "<field><name>F</name><bitOffset>0</bitOffset></field>";
+  EXPECT_THAT(error_of(file_with("<register><name>A</name><addressOffset>0</addressOffset><fields>" + fields +
+                                 "</fields></register>")),
+              HasSubstr("register 'A' has too many fields"));
+}
+
 }  // namespace
 }  // namespace dejavm::registers
