@@ -55,7 +55,7 @@ class Serving {
   /// Runs the guest until a debugger connects (nullopt) or there is nothing left to run.
   Result<std::optional<ServeEnd>> run_alone() {
     for (;;) {
-      TRY_ASSIGN(const Stop stop, resume(ResumeKind::go, listener_.fd(), [] { return true; }));
+      TRY_ASSIGN(const Stop stop, resume({ResumeKind::go}, listener_.fd(), [] { return true; }));
       if (auto end = end_without_debugger(stop)) return end;
       if (cancel_.raised() || debugger_waits(0)) return std::nullopt;
     }
@@ -118,7 +118,7 @@ class Serving {
   }
 
   /// Lets the guest go for an attached debugger and tells it how that ended. Returns an end where the guest has ended.
-  std::optional<ServeEnd> resume_for(Client& client, Conversation& conversation, ResumeKind kind) {
+  std::optional<ServeEnd> resume_for(Client& client, Conversation& conversation, const ResumeRequest& request) {
     Bytes received;
     // Acknowledgements may come at any time; whatever else comes stops the guest: Ctrl-C, the end of the connection, a
     // debugger that does not keep to its turn, or one that floods us.
@@ -129,9 +129,8 @@ class Serving {
              std::any_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte != '+'; });
     };
     // What came in one piece with the command to resume is there before the guest runs.
-    const bool goes = kind == ResumeKind::go || kind == ResumeKind::reverse_go;
-    const bool stays = goes && conversation.has_more_requests();
-    const Result<Stop> stop = stays ? interrupted() : resume(kind, client.fd(), look);
+    const bool stays = request.goes() && conversation.has_more_requests();
+    const Result<Stop> stop = stays ? interrupted() : resume(request, client.fd(), look);
     conversation.stopped(stop);
     client.send(conversation.take_output());
     conversation.receive(received);
@@ -140,10 +139,10 @@ class Serving {
   }
 
   /// Resumes the target under a Watcher.
-  Result<Stop> resume(ResumeKind kind, int fd, const std::function<bool()>& look) {
+  Result<Stop> resume(const ResumeRequest& request, int fd, const std::function<bool()>& look) {
     for (;;) {
       Watcher watcher(target_, fd, cancel_, done_, look);
-      Result<Stop> stop = target_.resume(kind);
+      Result<Stop> stop = target_.resume(request);
       const bool asked = watcher.finish();
       const bool leftover = std::exchange(interrupt_may_be_pending_, asked);
       // An interrupt() that came too late for the last resume may end this one, for no reason that anybody knows.
