@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "cli/debugger_memory.h"
 #include "vm/translate.h"
 
 namespace dejavm::cli {
@@ -20,43 +21,9 @@ Status DebugTarget::set_registers(const vm::CpuState& state) {
   return session_.vcpu().set_state(state);
 }
 
-size_t DebugTarget::read_device(vm::GuestPhys addr, MutableByteSpan to) {
-  for (size_t done = 0; done < to.size(); ++done) {
-    if (session_.memory().find(addr + done) != nullptr) return done;
-    auto byte = session_.device_byte(addr + done);
-    if (!byte && vm::find_region(session_.devices(), vm::Space::mmio, addr.value + done) == nullptr) return done;
-    to[done] = byte.value_or(0);  // a register that was never accessed
-  }
-  return to.size();
-}
+size_t DebugTarget::read_physical(vm::GuestPhys addr, MutableByteSpan to) { return cli::read_physical(session_, addr, to); }
 
-size_t DebugTarget::read_physical(vm::GuestPhys addr, MutableByteSpan to) {
-  size_t done = 0;
-  while (done < to.size()) {
-    vm::GuestPhys at = addr + done;
-    size_t length = std::min<size_t>(to.size() - done, vm::kPageSize - at.value % vm::kPageSize);
-    MutableByteSpan piece = to.subspan(done, length);
-    size_t got = session_.memory().read(at, piece) ? length : read_device(at, piece);
-    done += got;
-    if (got < length) break;
-  }
-  return done;
-}
-
-size_t DebugTarget::read_virtual(vm::GuestVirt addr, MutableByteSpan to) {
-  auto cpu = registers();
-  if (!cpu) return 0;
-  size_t done = 0;
-  while (done < to.size()) {
-    vm::GuestVirt at = addr + done;
-    size_t length = std::min<size_t>(to.size() - done, vm::kPageSize - at.value % vm::kPageSize);
-    auto gpa = vm::translate(*cpu, session_.memory(), at);
-    size_t got = gpa ? read_physical(*gpa, to.subspan(done, length)) : 0;
-    done += got;
-    if (got < length) break;
-  }
-  return done;
-}
+size_t DebugTarget::read_virtual(vm::GuestVirt addr, MutableByteSpan to) { return cli::read_virtual(session_, addr, to); }
 
 std::optional<vm::GuestPhys> DebugTarget::translate(vm::GuestVirt addr) {
   return place_now(vm::Watchpoint::By::linear, addr.value);

@@ -60,7 +60,6 @@ class DebugTarget final : public gdb::Target {
     Bytes before;           // RAM without a watchpoint: the contents when the guest was resumed
   };
 
-  size_t read_device(vm::GuestPhys addr, MutableByteSpan to);
   Status apply_breakpoints();
   Result<gdb::Stop> convert(const vm::SessionStop& stop);
   gdb::Stop device_stop(const vm::SessionStop& stop);

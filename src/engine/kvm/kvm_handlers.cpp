@@ -26,7 +26,7 @@ void PlantedHalts::plant(const vm::CpuState& cpu, vm::GuestVirt address) {
   auto gpa = vm::translate(cpu, memory_, address);
   const vm::MemoryRange* range = gpa ? memory_.find(*gpa) : nullptr;
   if (range == nullptr) return;
-  uint8_t* byte = memory_.host(range->offset + (gpa->value - range->base.value));
+  uint8_t* byte = memory_.host(range->offset_of(*gpa));
   planted_.push_back({address, byte, *byte});
   *byte = kHalt;
 }
