@@ -18,14 +18,21 @@ bool needs_escape(char c) { return c == '$' || c == '#' || c == '}' || c == '*';
 }  // namespace
 
 std::string frame(std::string_view payload) {
-  uint8_t sum = 0;
-  for (char c : payload) sum = static_cast<uint8_t>(sum + static_cast<uint8_t>(c));
+  // The sum modulo 256, of four bytes at once: a packet may have 64 KiB.
+  unsigned sums[4] = {};
+  size_t i = 0;
+  for (; i + 4 <= payload.size(); i += 4) {
+    for (size_t lane = 0; lane < 4; ++lane) sums[lane] += static_cast<uint8_t>(payload[i + lane]);
+  }
+  for (; i < payload.size(); ++i) sums[0] += static_cast<uint8_t>(payload[i]);
+  const auto sum = static_cast<uint8_t>(sums[0] + sums[1] + sums[2] + sums[3]);
   std::string packet;
   packet.reserve(payload.size() + 4);
   packet += '$';
   packet += payload;
   packet += '#';
-  return packet + to_hex(ByteSpan(&sum, 1));
+  packet += to_hex(ByteSpan(&sum, 1));
+  return packet;
 }
 
 std::string escape(std::string_view data, size_t limit, size_t& taken) {

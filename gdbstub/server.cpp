@@ -140,6 +140,8 @@ class Serving {
 
   /// Resumes the target under a Watcher.
   Result<Stop> resume(const ResumeRequest& request, int fd, const std::function<bool()>& look) {
+    // A thread for each of thousands of steps would cost more than they do.
+    if (request.kind == ResumeKind::step && target_.steps_are_short()) return target_.resume(request);
     for (;;) {
       Watcher watcher(target_, fd, cancel_, done_, look);
       Result<Stop> stop = target_.resume(request);
