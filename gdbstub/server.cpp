@@ -60,7 +60,7 @@ class Serving {
   /// Runs the guest until a debugger connects or the attendant has it stand (nullopt), or there is nothing left to run.
   Result<std::optional<ServeEnd>> run_alone() {
     while (running_ && !quits_ && !cancelled() && !debugger_waits()) {
-      TRY_ASSIGN(const Stop stop, resume(ResumeKind::go, parts_.listener_fd(), [] { return true; }));
+      TRY_ASSIGN(const Stop stop, resume({ResumeKind::go}, parts_.listener_fd(), [] { return true; }));
       const bool attended = attendant_ != nullptr && attendant_->is_attached();
       const auto end = end_without_debugger(stop);
       if (end && (!attended || stop.kind == Stop::Kind::exited)) return end;
@@ -167,7 +167,7 @@ class Serving {
   }
 
   /// Lets the guest go for an attached debugger and tells it how that ended. Returns an end where the guest has ended.
-  std::optional<ServeEnd> resume_for(Client& client, Conversation& conversation, ResumeKind kind) {
+  std::optional<ServeEnd> resume_for(Client& client, Conversation& conversation, const ResumeRequest& request) {
     Bytes received;
     // Acknowledgements may come at any time; whatever else comes stops the guest: Ctrl-C, the end of the connection, a
     // debugger that does not keep to its turn, or one that floods us.
@@ -178,9 +178,8 @@ class Serving {
              std::any_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte != '+'; });
     };
     // What came in one piece with the command to resume is there before the guest runs.
-    const bool goes = kind == ResumeKind::go || kind == ResumeKind::reverse_go;
-    const bool stays = goes && conversation.has_more_requests();
-    const Result<Stop> stop = stays ? interrupted() : resume(kind, client.fd(), look);
+    const bool stays = request.goes() && conversation.has_more_requests();
+    const Result<Stop> stop = stays ? interrupted() : resume(request, client.fd(), look);
     conversation.stopped(stop);
     client.send(conversation.take_output());
     conversation.receive(received);
@@ -190,16 +189,15 @@ class Serving {
 
   /// Resumes the target under a Watcher. What the attendant wants in between does not end it, unless that is to stand. On
   /// the way backward it waits: a search that is interrupted begins anew.
-  Result<Stop> resume(ResumeKind kind, int fd, const std::function<bool()>& look) {
-    const bool back = kind == ResumeKind::reverse_go || kind == ResumeKind::reverse_step;
-    const bool attends = attendant_ != nullptr && !back;
+  Result<Stop> resume(const ResumeRequest& request, int fd, const std::function<bool()>& look) {
+    const bool attends = attendant_ != nullptr && !request.goes_back();
     if (attendant_ != nullptr) attendant_->guest_runs();
     for (;;) {
       bool looked = false;  // the watcher's, until it has finished
       std::vector<Watched> watched{{{fd, POLLIN, 0}, [&] { return looked = look(); }}};
       if (attends) watched.push_back({attendant_->interest(), [] { return true; }});
       Watcher watcher(target_, std::move(watched), parts_.cancel, parts_.done);
-      Result<Stop> stop = target_.resume(kind);
+      Result<Stop> stop = target_.resume(request);
       const bool asked = watcher.finish();
       const bool leftover = std::exchange(interrupt_may_be_pending_, asked);
       const bool stopped = !stop || stop->kind != Stop::Kind::interrupted;

@@ -123,6 +123,7 @@ class Replayer final : public vm::Session {
   Status check_exit(const vm::Exit& exit);
   Status check_patience();
   Status check_breakpoint();
+  bool breaks_at(vm::GuestVirt at) const;
   Status check_access(const vm::DeviceAccess& exit);
   Status check_msr(const vm::MsrAccess& exit);
   Status complete_instruction();

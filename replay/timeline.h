@@ -58,6 +58,7 @@ class Timeline final : public vm::Session {
 
   void interrupt() override { replayer_.interrupt(); }
   Status set_breakpoints(const std::vector<vm::GuestVirt>& addresses) override;
+  void set_breakpoint_test(BreakpointTest test) override { replayer_.set_breakpoint_test(std::move(test)); }
   vm::Vcpu& vcpu() override { return replayer_.vcpu(); }
   vm::GuestMemory& memory() override { return replayer_.memory(); }
   const std::vector<vm::DeviceRegion>& devices() const override { return replayer_.devices(); }
