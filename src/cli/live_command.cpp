@@ -101,7 +101,7 @@ std::pair<std::vector<std::string>, std::string> replayable(const LiveCommand& c
   if (engine.is_soft() && !c.portable) {
     return {{"soft"}, "interrupts and DMA enter at counts of steps, which only soft has; record with --portable for KVM"};
   }
-  if (model != vm::dejavm64_v1()) {
+  if (model.cpuid != vm::dejavm64_v1().cpuid) {
     return {{"kvm", "soft"},
             "recorded on a KVM that shows the guest CPUID bits of the host: a guest that reads the time or random numbers "
             "diverges, and so does one that uses what soft does not have"};

@@ -132,8 +132,12 @@ Result<int> replay(const ReplayCommand& c) {
   TRY_ASSIGN(Engine engine, Engine::for_replay(c.accel, reader->description()));
   const vm::CpuModel& model = reader->description().cpu_model;
   TRY_ASSIGN(vm::CpuModel effective, engine.effective_model(model));
-  if (effective != model)
+  if (effective.cpuid != model.cpuid)
     say("this host's KVM shows the guest other CPUID values than the recording has: a guest that reads them diverges");
+  if (vm::differs_much(effective.kind, model.kind)) {
+    say(fmt::format("this host's CPU leaves the undefined flags of {}, the recording's those of {}: the replay will diverge",
+                    vm::name(effective.kind), vm::name(model.kind)));
+  }
   TRY_ASSIGN(std::optional<uint64_t> steps, replay::steps_at_start(*reader, options.from_keyframe));
   TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, model, steps.value_or(0)));
   if (!c.quiet) say("engine: " + engine.description());

@@ -405,6 +405,13 @@ Result<vm::CpuModel> effective_model(const KvmSystem& system, const vm::CpuModel
   return effective;
 }
 
+Result<vm::CpuModel> effective_model(const KvmHost& host, const vm::CpuModel& model) {
+  TRY_ASSIGN(vm::CpuModel effective, effective_model(host.system(), model));
+  effective.kind = host.found().cpu_kind;
+  effective.counts_zeros = host.found().counts_zeros;
+  return effective;
+}
+
 Result<std::unique_ptr<vm::Vcpu>> create_vcpu(const KvmSystem& system, const ProbeResult& assumed, vm::GuestMemory& memory,
                                               const vm::CpuModel& model) {
   TRY_ASSIGN(VmHandles handles, system.create_vm());
