@@ -119,9 +119,12 @@ Status LiveSession::step_out(bool hold_interrupts) {
   TRY_ASSIGN(bool wanted, something_enters(machine_.timers().now_ns(), input_ready(), hold_interrupts));
   if (!wanted) return {};
   constexpr unsigned kUserRing = 3;
+  constexpr size_t kLevels[] = {3, 2, 1, 1};
   bool in_user_code = vcpu_.quick_registers().segment[vm::cs].dpl == kUserRing;
   bool breaks = !in_user_code && vcpu_.capabilities().hidden_breakpoints;  // a kernel would meet ours
-  for (size_t level : {3, 2, 1, 1}) {
+  for (size_t attempt = 0; attempt < std::size(kLevels); ++attempt) {
+    const size_t level = kLevels[attempt];
+    bool last = in_user_code || attempt + 1 == std::size(kLevels);
     std::optional<vm::GuestVirt> address;
     if (breaks) {
       auto addresses = vm::find_return_addresses(vcpu_.quick_registers(), machine_.memory(), level);
@@ -130,7 +133,7 @@ Status LiveSession::step_out(bool hold_interrupts) {
       if (!stops) return {};
       address = addresses.back();
     }
-    TRY_ASSIGN(Left left, run_out(address, level, in_user_code ? kLeaveUserNs : kStepOutNs));
+    TRY_ASSIGN(Left left, run_out(address, level, last ? kLastWayOutNs : kStepOutNs));
     if (left == Left::here || !kicked_ || !moved_ || dead_ || stop_ || in_user_code) return {};
   }
   return {};

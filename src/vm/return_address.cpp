@@ -52,7 +52,7 @@ class ReturnSearch {
   std::optional<ReturnSlot> next(Way& from);
 
  private:
-  static constexpr size_t kMaxInstructions = 1000;
+  static constexpr size_t kMaxInstructions = 512;
 
   /// Puts where the instruction leads to into ways_. The slot, where it is RET.
   std::optional<ReturnSlot> follow(Way way);
@@ -61,7 +61,6 @@ class ReturnSearch {
   bool moves_stack(Way& way) const;
   std::optional<uint64_t> value_of(const ZydisDecodedOperand& operand, const Way& way) const;
   std::optional<uint64_t> word(uint64_t address) const;
-  void note_stack_operands(const Way& way);
   void branch(Way way);
 
   const CpuState& cpu_;
@@ -71,7 +70,6 @@ class ReturnSearch {
   ZydisDecodedOperand operands_[ZYDIS_MAX_OPERAND_COUNT];
   std::deque<Way> ways_;
   std::optional<Way> behind_;
-  std::unordered_set<uint64_t> on_stack_;  // addresses that operands name
 };
 
 /// What MOV and LEA compute without reading memory.
@@ -81,28 +79,23 @@ bool is_register_or_sum(const ZydisDecodedOperand& operand) {
 
 std::optional<ReturnSlot> ReturnSearch::next(Way& from) {
   ways_.assign(1, from);
-  on_stack_.clear();
   std::unordered_set<uint64_t> seen;
-  std::optional<ReturnSlot> slot;
-  while (!ways_.empty()) {
+  while (!ways_.empty() && seen.size() < kMaxInstructions) {
     Way way = ways_.front();
     ways_.pop_front();
     if (!seen.insert(way.rip).second) continue;
-    if (seen.size() > kMaxInstructions) return std::nullopt;
-    auto here = follow(way);
-    if (here && !slot) {
-      slot = here;
-      from = *behind_;
-    }
+    auto slot = follow(way);
+    if (!slot) continue;
+    from = *behind_;
+    return slot;
   }
-  return slot && on_stack_.count(slot->at.value) == 0 ? slot : std::nullopt;
+  return std::nullopt;
 }
 
 std::optional<ReturnSlot> ReturnSearch::follow(Way way) {
   uint8_t bytes[ZYDIS_MAX_INSTRUCTION_LENGTH];
   size_t got = read_virtual(cpu_, memory_, {way.rip}, bytes);
   if (!ZYAN_SUCCESS(ZydisDecoderDecodeFull(&decoder_, bytes, got, &instruction_, operands_))) return std::nullopt;
-  note_stack_operands(way);
   switch (instruction_.meta.category) {
     case ZYDIS_CATEGORY_RET:
       return instruction_.mnemonic == ZYDIS_MNEMONIC_RET ? follow_return(way) : std::nullopt;
@@ -186,13 +179,6 @@ bool ReturnSearch::moves_stack(Way& way) const {
     if (wide == ZYDIS_REGISTER_RBP) way.rbp.reset();
   }
   return true;
-}
-
-void ReturnSearch::note_stack_operands(const Way& way) {
-  for (unsigned i = 0; i < instruction_.operand_count_visible; ++i) {
-    auto address = operands_[i].type == ZYDIS_OPERAND_TYPE_MEMORY ? value_of(operands_[i], way) : std::nullopt;
-    if (address) on_stack_.insert(*address);
-  }
 }
 
 /// The value of RSP or RBP, or the address that is one of them plus a number.

@@ -21,9 +21,7 @@ struct ReturnSlot {
 
 /// The slots of the functions that run, at most `count`, the innermost first, found by following the code from RIP to RET
 /// and what it does to the stack pointer on the way. 64-bit code only. Compiled code has one depth of the stack at an
-/// address, so that any way to RET will do; calls are taken to return. Ends where the code cannot be followed, at a function
-/// that is too large to look at, and at one that names its return address as an operand (compilers'
-/// __builtin_return_address).
+/// address, so that any way to RET will do; calls are taken to return. Ends where the code cannot be followed.
 std::vector<ReturnSlot> find_return_slots(const CpuState& cpu, const GuestMemory& memory, size_t count);
 
 }  // namespace dejavm::vm
