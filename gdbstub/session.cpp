@@ -95,8 +95,10 @@ Outcome Session::on(const SetPhysicalMode& request) {
 Outcome Session::on(const Detach&) { return {.replies = {"OK"}, .then = Outcome::Then::detached}; }
 
 Outcome Session::on(const Kill& request) {
-  return {.replies = request.reply ? std::vector<std::string>{"OK"} : std::vector<std::string>{},
-          .then = Outcome::Then::killed};
+  Outcome outcome{.then = Outcome::Then::killed};
+  if (request.reply) outcome.replies.emplace_back("OK");
+  if (!request.reply && lists_threads_) outcome.replies.emplace_back("X09");  // LLDB waits for an end, GDB for nothing
+  return outcome;
 }
 
 Outcome Session::on(const ExtendedMode&) { return Outcome::reply("OK"); }

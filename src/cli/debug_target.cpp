@@ -8,16 +8,12 @@
 namespace dejavm::cli {
 namespace {
 
-Status refuse_if_read_only(const vm::Session& session) {
-  std::string why = session.why_read_only();
-  if (!why.empty()) return fail(why);
-  return {};
-}
+constexpr const char* kRejoined = "dejavm: the replay goes on as recorded; what was changed by hand is gone\n";
 
 }  // namespace
 
 Status DebugTarget::set_registers(const vm::CpuState& state) {
-  TRY(refuse_if_read_only(session_));
+  TRY(session_.divert());
   return session_.vcpu().set_state(state);
 }
 
@@ -48,13 +44,13 @@ std::vector<gdb::PhysicalRegion> DebugTarget::physical_regions() {
 }
 
 Status DebugTarget::write_virtual(vm::GuestVirt addr, ByteSpan from) {
-  TRY(refuse_if_read_only(session_));
+  TRY(session_.divert());
   TRY_ASSIGN(vm::CpuState cpu, registers());
   return vm::write_virtual(cpu, session_.memory(), addr, from, vm::Writer::debugger);
 }
 
 Status DebugTarget::write_physical(vm::GuestPhys addr, ByteSpan from) {
-  TRY(refuse_if_read_only(session_));
+  TRY(session_.divert());
   return session_.memory().write(addr, from, vm::Writer::debugger);
 }
 
@@ -69,6 +65,13 @@ std::string DebugTarget::monitor(std::string_view command) {
 // ---- Running
 
 Result<gdb::Stop> DebugTarget::resume(const gdb::ResumeRequest& request) {
+  bool diverted = session_.diverted();
+  auto stop = run(request);
+  if (stop && diverted && !session_.diverted()) stop->console = kRejoined + stop->console;
+  return stop;
+}
+
+Result<gdb::Stop> DebugTarget::run(const gdb::ResumeRequest& request) {
   using Kind = gdb::ResumeKind;
   if (request.goes_back()) {
     auto what = request.kind == Kind::reverse_go ? vm::ReverseFor::go : vm::ReverseFor::step;
@@ -121,6 +124,7 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
       break;
     case From::interrupted:
       out.kind = To::interrupted;
+      if (!stop.reason.empty()) out.console = "dejavm: " + stop.reason + "\n";
       break;
     case From::position:
       out.kind = To::position;
@@ -306,6 +310,12 @@ void DebugTarget::detach() {
   set_breakpoint_test(nullptr);
   for (const Watch& watch : watches_) static_cast<void>(remove_from_session(watch));
   watches_.clear();
+  static_cast<void>(session_.rejoin());
+}
+
+void DebugTarget::kill() {
+  static_cast<void>(session_.rejoin());
+  killed_ = true;
 }
 
 }  // namespace dejavm::cli

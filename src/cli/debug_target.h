@@ -41,7 +41,7 @@ class DebugTarget final : public gdb::Target {
   std::optional<vm::GuestPhys> translate(vm::GuestVirt addr) override;
   std::string monitor(std::string_view command) override;
   void detach() override;
-  void kill() override { killed_ = true; }
+  void kill() override;
 
   bool killed() const { return killed_; }
   /// How the session ended, once it has.
@@ -60,6 +60,7 @@ class DebugTarget final : public gdb::Target {
     Bytes before;           // RAM without a watchpoint: the contents when the guest was resumed
   };
 
+  Result<gdb::Stop> run(const gdb::ResumeRequest& request);
   Status apply_breakpoints();
   Result<gdb::Stop> convert(const vm::SessionStop& stop);
   gdb::Stop device_stop(const vm::SessionStop& stop);

@@ -87,6 +87,11 @@ class Session {
   std::string stop_line(SeenAccess seen);
   /// Why registers and memory must not be changed by hand here; empty where they may.
   virtual std::string why_read_only() const = 0;
+  /// Before registers or memory are changed by hand: where they must not be, leaves the recording for a diversion, which
+  /// rejoin() throws away; fails where there are none.
+  virtual Status divert();
+  virtual Status rejoin() { return {}; }
+  virtual bool diverted() const { return false; }
 
  protected:
   /// A device wrote `size` bytes of the backing: the watchpoint that has them, in the first 16 MiB of its range, by the page

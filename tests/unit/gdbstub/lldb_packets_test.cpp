@@ -68,6 +68,12 @@ TEST_F(LldbPackets, MemoryRegionsByLinearAddress) {
   EXPECT_EQ(ask("qMemoryRegionInfo:ffffffffffffffff"), "start:fffffffffffff000;size:1000;");
 }
 
+TEST_F(LldbPackets, AKilledGuestIsAnEnd) {
+  ask("QListThreadsInStopReply");
+
+  EXPECT_EQ(ask("k"), "X09");
+}
+
 TEST_F(LldbPackets, WatchpointsAreMany) { EXPECT_EQ(ask("qWatchpointSupportInfo:"), "num:1024;"); }
 
 }  // namespace
