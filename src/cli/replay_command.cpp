@@ -89,18 +89,23 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
              s.seconds);
 }
 
-Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader, gdb::Server* server) {
+Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader, gdb::Server* server,
+                  const replay::CheckpointLimits& limits) {
   if (server == nullptr) {
     TRY(replayer.resume(vm::ResumeFor::go));
     return {};
   }
   std::unique_ptr<replay::Timeline> timeline;
   if (replayer.vcpu().capabilities().exact_steps) {
-    TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader));
+    TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader, limits));
   }
   vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
   DebugTarget target(session, c.registers, &reader, timeline.get());
   TRY(server->serve(target, !c.stopped));
+  if (timeline && timeline->keyframe_starts() > 0) {
+    say(fmt::format("started from keyframes {} times: what lies before those was checked only where it was replayed",
+                    timeline->keyframe_starts()));
+  }
   return {};
 }
 
@@ -147,10 +152,11 @@ Result<int> replay(const ReplayCommand& c) {
   }
   TRY_ASSIGN(auto replayer, replay::Replayer::create(*reader, *vcpu, memory, clock, options));
   auto skipped = static_cast<uint64_t>(replayer->last_event() + 1);
+  const replay::CheckpointLimits limits;
   TRY(enter_sandbox());
 
   uint64_t start = clock.now_ns();
-  Status ran = run_to_end(c, *replayer, *reader, server ? &*server : nullptr);
+  Status ran = run_to_end(c, *replayer, *reader, server ? &*server : nullptr, limits);
   auto ram = replayer->ram_digest();
   Summary summary{.skipped = skipped,
                   .replayed = static_cast<uint64_t>(replayer->last_event() + 1) - skipped,
