@@ -61,4 +61,10 @@ std::optional<WatchHit> Session::device_hit(uint64_t backing_offset, uint64_t si
   return std::nullopt;
 }
 
+Status Session::divert() {
+  std::string why = why_read_only();
+  if (!why.empty()) return fail(std::move(why));
+  return {};
+}
+
 }  // namespace dejavm::vm

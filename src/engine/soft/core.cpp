@@ -79,6 +79,7 @@ void Core::set_state(const vm::CpuState& state) {
   delivery_.reset();
   halted_ = shut_down_ = repeating_ = false;
   watch_hit_.reset();
+  frame.lazy_flags = kLazyUnknown;
   memory.watches().forget_hits();
   state_changed();
   memory.debug_registers_changed();
@@ -216,8 +217,10 @@ bool Core::run_some() {
   auto instructions = alone ? block.instructions.first(1) : block.instructions;
   if (careful || !breakpoints_.empty()) {
     run_carefully(instructions);
+  } else if (features.tcg) {
+    run_plainly<true>(instructions);
   } else {
-    run_plainly(instructions);
+    run_plainly<false>(instructions);
   }
   return true;
 }
@@ -226,10 +229,15 @@ bool Core::can_translate() const {
   return translator_ && !in_progress() && !memory.checks_alignment() && (code_bits_ == 64 || flat_);
 }
 
+template <bool kLazy>
 void Core::run_plainly(std::span<const Instruction> instructions) {
   uint64_t changes = memory.code().changes();
   for (const Instruction& insn : instructions) {
-    execute(insn);
+    if constexpr (kLazy) {
+      execute_lazily(insn);
+    } else {
+      execute(insn);
+    }
     if (steps >= stop_at_ || memory.code().changes() != changes) return;
   }
 }
@@ -246,7 +254,12 @@ void Core::run_carefully(std::span<const Instruction> instructions) {
     uint8_t shadow_before = std::exchange(cpu.interrupt_shadow, uint8_t{0});
     shadow_ends_ = shadow_before != 0;
     try {
-      execute(insn);
+      if (features.tcg) {
+        execute_lazily(insn);
+        if (shadow_before != 0 || (flags_before & kTf) != 0) frame.lazy_flags = kLazyUnknown;  // a block of its own
+      } else {
+        execute(insn);
+      }
     } catch (...) {
       cpu.interrupt_shadow = shadow_before;
       shadow_ends_ = false;
@@ -274,6 +287,17 @@ inline void Core::execute(const Instruction& insn) {
   ++steps;
 }
 
+/// With CpuKind::tcg: what it knows of the flags ends with its block, and with an exit.
+void Core::execute_lazily(const Instruction& insn) {
+  uint64_t first = cpu.linear_rip(), behind = first + insn.length;
+  bool exits = !log.empty() || msr_.has_value();
+  bool crosses = (first ^ (behind - 1)) / vm::kPageSize != 0;
+  if (exits || crosses) frame.lazy_flags = kLazyUnknown;
+  execute(insn);
+  bool ends = exits || crosses || behind % vm::kPageSize == 0;
+  frame.lazy_flags = ends ? kLazyUnknown : after(insn.lazy_effect, frame.lazy_flags);
+}
+
 bool Core::execute_one(const Instruction& insn) {
   if (insn.mnemonic == ZYDIS_MNEMONIC_IN || insn.mnemonic == ZYDIS_MNEMONIC_OUT) {
     // What most accesses of devices are need no exception.
@@ -282,7 +306,11 @@ bool Core::execute_one(const Instruction& insn) {
       return false;
     }
   }
-  execute(insn);
+  if (features.tcg) {
+    execute_lazily(insn);
+  } else {
+    execute(insn);
+  }
   return true;
 }
 
@@ -385,6 +413,7 @@ void Core::deliver_pending() {
   if (delivery_->counts) ++steps;
   if (delivery_->kind == EventKind::nmi) cpu.nmi_masked = 1;
   cpu.interrupt_shadow = 0;
+  frame.lazy_flags = kLazyUnknown;
   repeating_ = false;
   log.clear();
   delivery_.reset();

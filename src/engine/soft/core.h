@@ -159,10 +159,12 @@ class Core {
   std::optional<vm::Exit> between_instructions();
   bool run_some();
   bool can_translate() const;
+  template <bool kLazy>
   void run_plainly(std::span<const Instruction> instructions);
   void run_carefully(std::span<const Instruction> instructions);
   bool needs_care() const;
   void execute(const Instruction& insn);
+  void execute_lazily(const Instruction& insn);
   void execute_transaction(const Instruction& insn);
   void raise_debug_traps(const Instruction& insn, uint64_t flags_before);
   bool breaks_on_execution(unsigned i) const;
