@@ -126,6 +126,7 @@ class Core {
 
   std::atomic<bool> kicked{false};
   bool window_wanted = false;
+  const vm::CpuState* awaited = nullptr;  ///< vm::Vcpu::await()
   /// Linear addresses, sorted.
   void set_breakpoints(std::vector<uint64_t> addresses);
   void set_watchpoints(std::vector<vm::Watchpoint> watchpoints);
