@@ -2,22 +2,13 @@
 
 #include <array>
 
+#include "gdbstub/command_words.h"
 #include "gdbstub/hex.h"
+#include "gdbstub/packet.h"
 
 namespace dejavm::gdb {
 
 namespace {
-
-/// The one vCPU's thread id; 0 is "any" and -1 is "all".
-constexpr uint64_t kThread = 1;
-
-/// A whole text that is a thread id of ours.
-bool names_our_thread(std::string_view text) {
-  if (text == "-1") return true;
-  Cursor cursor(text);
-  const auto id = cursor.take_hex();
-  return id && cursor.done() && (*id == 0 || *id == kThread);
-}
 
 std::optional<Bytes> bytes_of(std::string_view text) { return Bytes(text.begin(), text.end()); }
 
@@ -41,12 +32,13 @@ Command parse_registers_write(Cursor cursor) {
   return WriteRegisters{std::move(*values)};
 }
 
-Command parse_memory_read(Cursor cursor) {
+template <typename Request>
+Command parse_memory_read(Cursor cursor, uint64_t least) {
   const auto addr = cursor.take_hex();
   if (!addr || !cursor.take(",")) return Malformed{};
   const auto length = cursor.take_hex();
-  if (!length || *length == 0 || !cursor.done()) return Malformed{};
-  return ReadMemory{*addr, *length};
+  if (!length || *length < least || !cursor.done()) return Malformed{};
+  return Request{*addr, *length};
 }
 
 /// M and X: the data follow in the encoding that `decode` understands, and are as long as was announced.
@@ -63,10 +55,10 @@ Command parse_memory_write(Cursor cursor, Decode decode) {
 
 /// The "[ADDR]" of c and s.
 Command parse_resume(Cursor cursor, ResumeKind kind) {
-  if (cursor.done()) return Resume{kind, std::nullopt};
+  if (cursor.done()) return Resume{{kind}, std::nullopt};
   const auto addr = cursor.take_hex();
   if (!addr || !cursor.done()) return Malformed{};
-  return Resume{kind, *addr};
+  return Resume{{kind}, *addr};
 }
 
 /// The "SIGNAL[;ADDR]" of C and S.
@@ -76,22 +68,20 @@ Command parse_resume_with_signal(Cursor cursor, ResumeKind kind) {
   return parse_resume(cursor, kind);
 }
 
-/// vCont;ACTION[:THREAD]...: the leftmost action that applies to the one thread counts.
-Command parse_vcont(Cursor cursor) {
+/// The "[;]XLENGTH,BYTES..." behind a breakpoint, bytes in hexadecimal.
+std::optional<std::vector<Bytes>> parse_conditions(Cursor cursor) {
+  std::vector<Bytes> conditions;
   while (!cursor.done()) {
-    Cursor action(cursor.take_until(';'));
-    const std::string_view verb = action.take_until(':');
-    if (!action.done() && !names_our_thread(action.rest())) continue;
-    if (verb.empty()) return Malformed{};
-    Cursor signal(verb.substr(1));
-    const bool has_signal = verb[0] == 'C' || verb[0] == 'S';
-    if (has_signal != signal.take_hex().has_value() || !signal.done()) return Malformed{};
-    if (verb[0] == 'c' || verb[0] == 'C') return Resume{ResumeKind::go, std::nullopt};
-    if (verb[0] == 's' || verb[0] == 'S') return Resume{ResumeKind::step, std::nullopt};
-    if (verb[0] == 't') return StayStopped{};
-    return Malformed{};
+    cursor.take(";");
+    if (!cursor.take("X")) return std::nullopt;
+    const auto length = cursor.take_hex();
+    if (!length || *length == 0 || !cursor.take(",")) return std::nullopt;
+    const auto digits = cursor.take_count(*length > kMaxPayload ? kMaxPayload : *length * 2);
+    auto code = digits ? from_hex(*digits) : std::nullopt;
+    if (!code) return std::nullopt;
+    conditions.push_back(std::move(*code));
   }
-  return Malformed{};
+  return conditions;
 }
 
 Command parse_breakpoint(Cursor cursor, bool insert) {
@@ -101,8 +91,11 @@ Command parse_breakpoint(Cursor cursor, bool insert) {
   const auto addr = cursor.take_hex();
   if (!addr || !cursor.take(",")) return Malformed{};
   const auto length = cursor.take_hex();
-  if (!length || !cursor.done()) return Malformed{};
-  return ChangeBreakpoint{insert, static_cast<uint8_t>(*type), {*addr}, *length};
+  if (!length) return Malformed{};
+  auto conditions = parse_conditions(cursor);
+  const bool can_have_conditions = insert && *type <= 1;
+  if (!conditions || (!conditions->empty() && !can_have_conditions)) return Malformed{};
+  return ChangeBreakpoint{insert, static_cast<uint8_t>(*type), {*addr}, *length, std::move(*conditions)};
 }
 
 Command parse_select_thread(Cursor cursor) {
@@ -110,70 +103,42 @@ Command parse_select_thread(Cursor cursor) {
   return NameThread{names_our_thread(cursor.rest())};
 }
 
-Command parse_supported(Cursor cursor) {
-  QuerySupported query;
-  while (!cursor.done()) {
-    const std::string_view feature = cursor.take_until(';');
-    query.swbreak |= feature == "swbreak+";
-    query.hwbreak |= feature == "hwbreak+";
+/// LLDB names a thread behind the packets that read and write registers: ";thread:1;". False: it is none of ours.
+bool take_thread_suffix(std::string_view& payload) {
+  constexpr std::string_view kSuffix = ";thread:";
+  const size_t at = payload.rfind(kSuffix);
+  if (at == std::string_view::npos) return true;
+  std::string_view thread = payload.substr(at + kSuffix.size());
+  if (thread.ends_with(';')) thread.remove_suffix(1);
+  payload = payload.substr(0, at);
+  return names_our_thread(thread);
+}
+
+Command parse_register_packet(std::string_view payload) {
+  if (!take_thread_suffix(payload)) return Malformed{};
+  const Cursor arguments(payload.substr(1));
+  switch (payload[0]) {
+    case 'g':
+      return arguments.done() ? Command(ReadRegisters{}) : Malformed{};
+    case 'G':
+      return parse_registers_write(arguments);
+    case 'p':
+      return parse_register_read(arguments);
+    default:
+      return parse_register_write(arguments);
   }
-  return query;
 }
 
-Command parse_features(Cursor cursor) {
-  std::string annex(cursor.take_until(':'));
-  const auto offset = cursor.take_hex();
-  if (!offset || !cursor.take(",")) return Malformed{};
-  const auto length = cursor.take_hex();
-  if (!length || !cursor.done()) return Malformed{};
-  return ReadFeatures{std::move(annex), *offset, *length};
-}
-
-Command parse_monitor(Cursor cursor) {
-  const auto text = from_hex(cursor.rest());
-  if (!text) return Malformed{};
-  return Monitor{std::string(text->begin(), text->end())};
-}
-
-Command parse_physical_mode(Cursor cursor) {
-  const auto on = cursor.take_hex();
-  if (!on || *on > 1 || !cursor.done()) return Malformed{};
-  return SetPhysicalMode{*on == 1};
-}
-
-/// Packets that are one fixed text.
+/// Packets that are one fixed text without a name.
 std::optional<Command> parse_fixed(std::string_view payload) {
   if (payload == "?") return QueryStop{};
-  if (payload == "g") return ReadRegisters{};
   if (payload == "!") return ExtendedMode{};
   if (payload == "D" || payload == "D;1") return Detach{};
   if (payload == "k") return Kill{.reply = false};
   if (payload == "r") return Restart{};
-  if (payload == "bc") return Resume{ResumeKind::reverse_go, std::nullopt};
-  if (payload == "bs") return Resume{ResumeKind::reverse_step, std::nullopt};
-  if (payload == "vCont?") return QueryVCont{};
-  if (payload == "qC") return QueryThread{};
-  if (payload == "qfThreadInfo") return FirstThreads{};
-  if (payload == "qsThreadInfo") return NextThreads{};
-  if (payload == "qqemu.Supported") return QueryQemuFeatures{};
-  if (payload == "qqemu.PhyMemMode") return QueryPhysicalMode{};
-  if (payload == "QStartNoAckMode") return StartNoAckMode{};
+  if (payload == "bc") return Resume{{ResumeKind::reverse_go}, std::nullopt};
+  if (payload == "bs") return Resume{{ResumeKind::reverse_step}, std::nullopt};
   return std::nullopt;
-}
-
-/// Packets whose name is a word.
-Command parse_word(Cursor cursor) {
-  if (cursor.take("vCont;")) return parse_vcont(cursor);
-  if (cursor.take("vKill;")) return Kill{.reply = true};
-  if (cursor.take("vRun")) return RunProgram{};
-  if (cursor.take("qSupported")) return cursor.take(":"), parse_supported(cursor);
-  if (cursor.take("qXfer:features:read:")) return parse_features(cursor);
-  if (cursor.take("qThreadExtraInfo,")) return ThreadDescription{names_our_thread(cursor.rest())};
-  if (cursor.take("qAttached")) return QueryAttached{};
-  if (cursor.take("qRcmd,")) return parse_monitor(cursor);
-  if (cursor.take("qSymbol:")) return QuerySymbols{};
-  if (cursor.take("Qqemu.PhyMemMode:")) return parse_physical_mode(cursor);
-  return Unsupported{};
 }
 
 }  // namespace
@@ -183,14 +148,15 @@ Command parse_command(std::string_view payload) {
   if (auto command = parse_fixed(payload)) return *command;
   const Cursor arguments(payload.substr(1));
   switch (payload[0]) {
+    case 'g':
     case 'G':
-      return parse_registers_write(arguments);
     case 'p':
-      return parse_register_read(arguments);
     case 'P':
-      return parse_register_write(arguments);
+      return parse_register_packet(payload);
     case 'm':
-      return parse_memory_read(arguments);
+      return parse_memory_read<ReadMemory>(arguments, 1);
+    case 'x':
+      return parse_memory_read<ReadMemoryBinary>(arguments, 0);
     case 'M':
       return parse_memory_write(arguments, from_hex);
     case 'X':
@@ -214,7 +180,7 @@ Command parse_command(std::string_view payload) {
     case 'R':
       return Restart{};
     default:
-      return parse_word(Cursor(payload));
+      return parse_word(payload);
   }
 }
 

@@ -24,7 +24,7 @@ class Conversation {
       detached,  ///< the debugger let go
       killed,    ///< the debugger ends the guest
     } kind = Kind::input;
-    ResumeKind resume = ResumeKind::go;
+    ResumeRequest resume{};
   };
 
   void receive(ByteSpan bytes) { input_.append(reinterpret_cast<const char*>(bytes.data()), bytes.size()); }

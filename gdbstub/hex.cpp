@@ -49,6 +49,13 @@ std::optional<uint64_t> Cursor::take_hex() {
   return value;
 }
 
+std::optional<std::string_view> Cursor::take_count(uint64_t count) {
+  if (count > text_.size()) return std::nullopt;
+  const std::string_view part = text_.substr(0, static_cast<size_t>(count));
+  text_.remove_prefix(part.size());
+  return part;
+}
+
 std::string_view Cursor::take_until(char separator) {
   const size_t end = std::min(text_.find(separator), text_.size());
   const std::string_view part = text_.substr(0, end);

@@ -31,6 +31,8 @@ class Cursor {
   bool take(std::string_view literal);
   /// A number of 1 to 16 hexadecimal digits.
   std::optional<uint64_t> take_hex();
+  /// The next `count` characters.
+  std::optional<std::string_view> take_count(uint64_t count);
   /// Everything up to `separator` (which is consumed too) or to the end.
   std::string_view take_until(char separator);
 

@@ -20,7 +20,12 @@ bool needs_escape(char c) { return c == '$' || c == '#' || c == '}' || c == '*';
 std::string frame(std::string_view payload) {
   uint8_t sum = 0;
   for (char c : payload) sum = static_cast<uint8_t>(sum + static_cast<uint8_t>(c));
-  return fmt::format("${}#{:02x}", payload, sum);
+  std::string packet;
+  packet.reserve(payload.size() + 4);
+  packet += '$';
+  packet += payload;
+  packet += '#';
+  return packet + to_hex(ByteSpan(&sum, 1));
 }
 
 std::string escape(std::string_view data, size_t limit, size_t& taken) {

@@ -12,7 +12,7 @@
 namespace dejavm::gdb {
 
 /// The largest packet either side sends, frame included; told to the debugger as PacketSize.
-inline constexpr size_t kPacketSize = 0x4000;
+inline constexpr size_t kPacketSize = 0x10000;
 /// What of it is payload: without '$', '#' and two digits.
 inline constexpr size_t kMaxPayload = kPacketSize - 4;
 

@@ -7,7 +7,7 @@
 
 namespace dejavm::gdb {
 
-enum class Feature : uint8_t { core, segments, system, sse };
+enum class Feature : uint8_t { core, segments, system, sse, mmx };
 
 struct RegisterInfo {
   std::string_view name;
@@ -17,14 +17,19 @@ struct RegisterInfo {
   std::string_view group;  ///< empty: the debugger's own choice
 };
 
-inline constexpr unsigned kFirstGpr = 0, kRip = 16, kEflags = 17, kFirstSegment = 18;
+inline constexpr unsigned kFirstGpr = 0, kRbp = 6, kRsp = 7, kRip = 16, kEflags = 17, kFirstSegment = 18;
 inline constexpr unsigned kFsBase = 24, kGsBase = 25, kKernelGsBase = 26;
 inline constexpr unsigned kCr0 = 27, kCr2 = 28, kCr3 = 29, kCr4 = 30, kCr8 = 31, kEfer = 32;
 inline constexpr unsigned kFirstSt = 33, kFctrl = 41, kFstat = 42, kFtag = 43, kFiseg = 44, kFioff = 45, kFoseg = 46,
                           kFooff = 47, kFop = 48;
 inline constexpr unsigned kFirstXmm = 49, kMxcsr = 65;
+/// From here on they are dejavm's own, and no part of the `g` packet.
+inline constexpr unsigned kFirstMm = 66, kFirstSegmentBase = 74, kGdtBase = 78, kGdtLimit = 79, kIdtBase = 80,
+                          kIdtLimit = 81, kLdt = 82, kLdtBase = 83, kTr = 84, kTrBase = 85, kStar = 86, kLstar = 87,
+                          kCstar = 88, kSfmask = 89, kSysenterCs = 90, kSysenterEsp = 91, kSysenterEip = 92, kPat = 93,
+                          kFirstDr = 94, kDr6 = 98, kDr7 = 99;
 
-inline constexpr std::array<RegisterInfo, 66> kRegisters = {{
+inline constexpr std::array<RegisterInfo, 100> kRegisters = {{
     {"rax", 8, "int64", Feature::core, ""},
     {"rbx", 8, "int64", Feature::core, ""},
     {"rcx", 8, "int64", Feature::core, ""},
@@ -91,6 +96,40 @@ inline constexpr std::array<RegisterInfo, 66> kRegisters = {{
     {"xmm14", 16, "vec128", Feature::sse, ""},
     {"xmm15", 16, "vec128", Feature::sse, ""},
     {"mxcsr", 4, "i386_mxcsr", Feature::sse, "vector"},
+    {"mm0", 8, "uint64", Feature::mmx, "vector"},
+    {"mm1", 8, "uint64", Feature::mmx, "vector"},
+    {"mm2", 8, "uint64", Feature::mmx, "vector"},
+    {"mm3", 8, "uint64", Feature::mmx, "vector"},
+    {"mm4", 8, "uint64", Feature::mmx, "vector"},
+    {"mm5", 8, "uint64", Feature::mmx, "vector"},
+    {"mm6", 8, "uint64", Feature::mmx, "vector"},
+    {"mm7", 8, "uint64", Feature::mmx, "vector"},
+    {"cs_base", 8, "data_ptr", Feature::system, "system"},
+    {"ss_base", 8, "data_ptr", Feature::system, "system"},
+    {"ds_base", 8, "data_ptr", Feature::system, "system"},
+    {"es_base", 8, "data_ptr", Feature::system, "system"},
+    {"gdt_base", 8, "data_ptr", Feature::system, "system"},
+    {"gdt_limit", 4, "int32", Feature::system, "system"},
+    {"idt_base", 8, "data_ptr", Feature::system, "system"},
+    {"idt_limit", 4, "int32", Feature::system, "system"},
+    {"ldt", 4, "int32", Feature::system, "system"},
+    {"ldt_base", 8, "data_ptr", Feature::system, "system"},
+    {"tr", 4, "int32", Feature::system, "system"},
+    {"tr_base", 8, "data_ptr", Feature::system, "system"},
+    {"star", 8, "int64", Feature::system, "system"},
+    {"lstar", 8, "code_ptr", Feature::system, "system"},
+    {"cstar", 8, "code_ptr", Feature::system, "system"},
+    {"sfmask", 8, "int64", Feature::system, "system"},
+    {"sysenter_cs", 8, "int64", Feature::system, "system"},
+    {"sysenter_esp", 8, "data_ptr", Feature::system, "system"},
+    {"sysenter_eip", 8, "code_ptr", Feature::system, "system"},
+    {"pat", 8, "int64", Feature::system, "system"},
+    {"dr0", 8, "data_ptr", Feature::system, "system"},
+    {"dr1", 8, "data_ptr", Feature::system, "system"},
+    {"dr2", 8, "data_ptr", Feature::system, "system"},
+    {"dr3", 8, "data_ptr", Feature::system, "system"},
+    {"dr6", 8, "int64", Feature::system, "system"},
+    {"dr7", 8, "int64", Feature::system, "system"},
 }};
 
 }  // namespace dejavm::gdb

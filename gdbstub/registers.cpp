@@ -12,6 +12,9 @@ namespace dejavm::gdb {
 static_assert(kRegisters.size() == kRegisterCount && kRegisters[kRip].name == "rip" && kRip == kRipNumber);
 static_assert(kRegisters[kFsBase].name == "fs_base" && kRegisters[kCr0].name == "cr0" && kRegisters[kEfer].name == "efer");
 static_assert(kRegisters[kFirstSt].name == "st0" && kRegisters[kFop].name == "fop" && kRegisters[kFirstXmm].name == "xmm0");
+static_assert(kRegisters[kFirstMm].name == "mm0" && kRegisters[kPacketRegisterCount].name == "mm0");
+static_assert(kRegisters[kGdtLimit].name == "gdt_limit" && kRegisters[kTrBase].name == "tr_base");
+static_assert(kRegisters[kStar].name == "star" && kRegisters[kPat].name == "pat" && kRegisters[kDr7].name == "dr7");
 
 namespace {
 
@@ -50,6 +53,9 @@ void replace_high(uint64_t& whole, uint64_t high) { whole = (whole & 0xffffffff)
 template <typename State>
 auto* plain_register(State& state, unsigned number) {
   if (number < kRip) return &state.gpr[kGprOrder[number]];
+  if (number >= kFirstSegmentBase && number < kGdtBase)
+    return &state.segment[kSegmentOrder[number - kFirstSegmentBase]].base;
+  if (number >= kFirstDr && number < kDr6) return &state.dr[number - kFirstDr];
   switch (number) {
     case kFsBase:
       return &state.segment[vm::fs].base;
@@ -69,10 +75,65 @@ auto* plain_register(State& state, unsigned number) {
       return &state.cr8;
     case kEfer:
       return &state.efer;
+    case kGdtBase:
+      return &state.gdt.base;
+    case kIdtBase:
+      return &state.idt.base;
+    case kLdtBase:
+      return &state.ldt.base;
+    case kTrBase:
+      return &state.tr.base;
+    case kStar:
+      return &state.star;
+    case kLstar:
+      return &state.lstar;
+    case kCstar:
+      return &state.cstar;
+    case kSfmask:
+      return &state.sfmask;
+    case kSysenterCs:
+      return &state.sysenter_cs;
+    case kSysenterEsp:
+      return &state.sysenter_esp;
+    case kSysenterEip:
+      return &state.sysenter_eip;
+    case kPat:
+      return &state.pat;
+    case kDr6:
+      return &state.dr6;
+    case kDr7:
+      return &state.dr7;
     default:
       return static_cast<decltype(&state.cr0)>(nullptr);
   }
 }
+
+/// The 16 bits of a table's limit or a system segment's selector; nullptr for the others.
+template <typename State>
+auto* half_register(State& state, unsigned number) {
+  switch (number) {
+    case kGdtLimit:
+      return &state.gdt.limit;
+    case kIdtLimit:
+      return &state.idt.limit;
+    case kLdt:
+      return &state.ldt.selector;
+    case kTr:
+      return &state.tr.selector;
+    default:
+      return static_cast<decltype(&state.gdt.limit)>(nullptr);
+  }
+}
+
+/// The x87 register behind an MMX register (AMD64 APM volume 1, section 5.3.1): they are numbered by place, not from the
+/// top.
+template <typename Fpu>
+auto& st_of_mm(Fpu& fpu, unsigned number) {
+  const unsigned top = (fpu.fsw >> 11) & 7u;
+  return fpu.st[(number - kFirstMm - top) & 7u];
+}
+
+bool is_mm(unsigned number) { return number >= kFirstMm && number < kFirstSegmentBase; }
 
 /// The x87 control registers and MXCSR. The x87 pointers are 64 bits wide; their segment registers show the upper halves.
 uint64_t read_fpu_control(const vm::Fpu& fpu, unsigned number) {
@@ -135,6 +196,8 @@ uint64_t read_scalar(const CpuState& state, unsigned number) {
   if (is_selector(number)) return state.segment[kSegmentOrder[number - kFirstSegment]].selector;
   if (number == kRip) return state.linear_rip();
   if (number == kEflags) return state.rflags;
+  if (is_mm(number)) return load_le<uint64_t>(st_of_mm(state.fpu, number).data());
+  if (const uint16_t* half = half_register(state, number)) return *half;
   return read_fpu_control(state.fpu, number);
 }
 
@@ -147,6 +210,10 @@ void write_scalar(CpuState& state, unsigned number, uint64_t value) {
     write_linear_rip(state, value);
   } else if (number == kEflags) {
     state.rflags = value | kRflagsAlwaysOne;
+  } else if (is_mm(number)) {
+    store_le(st_of_mm(state.fpu, number).data(), value);
+  } else if (uint16_t* half = half_register(state, number)) {
+    *half = static_cast<uint16_t>(value);
   } else {
     write_fpu_control(state.fpu, number, value);
   }
@@ -186,7 +253,7 @@ void write_register(CpuState& state, unsigned number, ByteSpan value) {
 
 Bytes read_registers(const CpuState& state) {
   Bytes all;
-  for (unsigned number = 0; number < kRegisterCount; ++number) {
+  for (unsigned number = 0; number < kPacketRegisterCount; ++number) {
     const Bytes one = read_register(state, number);
     all.insert(all.end(), one.begin(), one.end());
   }
@@ -195,10 +262,10 @@ Bytes read_registers(const CpuState& state) {
 
 bool write_registers(CpuState& state, ByteSpan values) {
   size_t total = 0;
-  for (const RegisterInfo& info : kRegisters) total += info.size;
+  for (unsigned number = 0; number < kPacketRegisterCount; ++number) total += kRegisters[number].size;
   if (values.size() != total) return false;
   ByteSpan rip;
-  for (unsigned number = 0; number < kRegisterCount; ++number) {
+  for (unsigned number = 0; number < kPacketRegisterCount; ++number) {
     const ByteSpan value = values.first(kRegisters[number].size);
     if (number == kRip) {
       rip = value;

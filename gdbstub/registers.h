@@ -1,6 +1,6 @@
 // The registers as the debugger numbers them, and their description for it.
-// Numbers and sizes are those that QEMU's x86-64 stub uses, so that the `g` packet has QEMU's layout; the features are named
-// as GDB's manual names them ("Standard Target Features", "i386 Features").
+// Numbers and sizes are those that QEMU's x86-64 stub uses, as far as it goes, so that the `g` packet has QEMU's layout; the
+// features are named as GDB's manual names them ("Standard Target Features", "i386 Features").
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,9 @@
 
 namespace dejavm::gdb {
 
-inline constexpr unsigned kRegisterCount = 66;
+inline constexpr unsigned kRegisterCount = 100;
+/// The first ones: what QEMU has, and what the `g` packet holds. GDB asks for the others one by one.
+inline constexpr unsigned kPacketRegisterCount = 66;
 inline constexpr unsigned kRipNumber = 16;
 
 /// Size in bytes; 0 for a number that no register has.
@@ -25,7 +27,7 @@ Bytes read_register(const vm::CpuState& state, unsigned number);
 /// where the CPU has no descriptor for it (real mode); elsewhere the hidden part stays.
 void write_register(vm::CpuState& state, unsigned number, ByteSpan value);
 
-/// All registers in order: the `g` packet.
+/// The first kPacketRegisterCount registers in order: the `g` packet.
 Bytes read_registers(const vm::CpuState& state);
 /// The bytes of a `G` packet: false, with nothing changed, where the length is wrong.
 bool write_registers(vm::CpuState& state, ByteSpan values);

@@ -19,8 +19,6 @@ std::string error_text(const Error& error) {
   return text;
 }
 
-std::string ok_or_text(const Status& status) { return status ? "OK" : error_text(status.error()); }
-
 std::string_view watch_reason(WatchKind kind) {
   switch (kind) {
     case WatchKind::write:

@@ -20,8 +20,6 @@ std::string describe(const Error& error);
 /// "E.TEXT": GDB shows the text where it answers a register packet. Characters that would break the frame become '?'.
 std::string error_text(const Error& error);
 
-std::string ok_or_text(const Status& status);
-
 /// The stop reason's name in a T packet.
 std::string_view watch_reason(WatchKind kind);
 

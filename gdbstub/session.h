@@ -21,7 +21,7 @@ struct Outcome {
   };
   std::vector<std::string> replies;
   Then then = Then::wait;
-  ResumeKind resume = ResumeKind::go;
+  ResumeRequest resume{};
   bool no_ack = false;  ///< acknowledgements end with this reply
 
   static Outcome reply(std::string payload) { return {.replies = {std::move(payload)}}; }
@@ -30,7 +30,7 @@ struct Outcome {
 /// Answers commands for a stopped target. The target outlives the session. One thread.
 class Session {
  public:
-  explicit Session(Target& target) : target_(target), breakpoints_(target), target_xml_(make_target_xml()) {}
+  explicit Session(Target& target) : target_(target), breakpoints_(target) {}
 
   Outcome handle(const Command& command);
 
@@ -39,20 +39,20 @@ class Session {
   std::vector<std::string> report(const Result<Stop>& stop);
 
  private:
-  static std::string make_target_xml();
-
   Outcome on(const Unsupported&);
   Outcome on(const Malformed&);
   Outcome on(const QuerySupported& query);
   Outcome on(const StartNoAckMode&);
-  Outcome on(const ReadFeatures& request);
+  Outcome on(const ReadObject& request);
   Outcome on(const QueryStop&);
   Outcome on(const ReadRegisters&);
   Outcome on(const WriteRegisters& request);
   Outcome on(const ReadRegister& request);
   Outcome on(const WriteRegister& request);
   Outcome on(const ReadMemory& request);
+  Outcome on(const ReadMemoryBinary& request);
   Outcome on(const WriteMemory& request);
+  Outcome on(const SearchMemory& request);
   Outcome on(const Resume& request);
   Outcome on(const StayStopped&);
   Outcome on(const QueryVCont&);
@@ -73,9 +73,24 @@ class Session {
   Outcome on(const ExtendedMode&);
   Outcome on(const Restart&);
   Outcome on(const RunProgram&);
+  Outcome on(const QueryHost&);
+  Outcome on(const QueryProcess&);
+  Outcome on(const DescribeRegister& request);
+  Outcome on(const DescribeMemory& request);
+  Outcome on(const QueryWatchpoints&);
+  Outcome on(const UseThreadSuffix&);
+  Outcome on(const ListThreadsInStops&);
+  Outcome on(const UseErrorTexts&);
+  Outcome on(const DescribeThreads&);
 
+  /// An error with its text, as this debugger reads them.
+  std::string refusal(const Error& error) const;
+  std::string ok_or_refusal(const Status& status) const { return status ? "OK" : refusal(status.error()); }
+  size_t read_memory(uint64_t addr, MutableByteSpan to);
   /// The stop reply of `stop`, without its console text.
   std::string stop_reply(const Stop& stop);
+  /// The thread and the registers that every debugger wants next.
+  std::string where_it_stopped();
   /// "swbreak:;" or "hwbreak:;" for a breakpoint at the current instruction, where the debugger asked for it.
   std::string breakpoint_reason();
   /// Sets rip (linear) for `c ADDR` and `s ADDR`.
@@ -87,11 +102,16 @@ class Session {
 
   Target& target_;
   BreakpointSet breakpoints_;
-  const std::string target_xml_;
+  std::string target_xml_, memory_map_xml_;  // as of the first piece that was asked for
   bool physical_memory_ = false;
   bool wants_swbreak_ = false;
   bool wants_hwbreak_ = false;
-  std::string last_stop_ = "T05thread:01;";
+  // LLDB's:
+  bool plain_binary_ = false;  // x answers without a first letter
+  bool lists_threads_ = false;
+  bool error_texts_ = false;
+  std::optional<Stop> last_stop_;  // none: nothing ran
+  bool broken_ = false;            // the last resume failed
   std::string notes_;
 };
 

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/result.h"
@@ -16,8 +18,23 @@ namespace dejavm::gdb {
 /// Z2, Z3, Z4 of the remote protocol.
 enum class WatchKind : uint8_t { write, read, access };
 
-/// reverse_*: bc and bs, where Target::can_reverse().
-enum class ResumeKind : uint8_t { go, step, reverse_go, reverse_step };
+/// step_range: instruction by instruction, as long as the next one is in a range. reverse_*: bc and bs, where
+/// Target::can_reverse().
+enum class ResumeKind : uint8_t { go, step, step_range, reverse_go, reverse_step };
+
+struct ResumeRequest {
+  ResumeKind kind = ResumeKind::go;
+  uint64_t first = 0, end = 0;  ///< of step_range, linear: [first, end)
+  bool goes() const { return kind == ResumeKind::go || kind == ResumeKind::reverse_go || kind == ResumeKind::step_range; }
+  bool goes_back() const { return kind == ResumeKind::reverse_go || kind == ResumeKind::reverse_step; }
+};
+
+/// A range of guest physical addresses that is memory or a device.
+struct PhysicalRegion {
+  enum class Kind : uint8_t { ram, rom, device } kind = Kind::ram;
+  uint64_t first = 0, last = 0;
+  std::string name;  ///< of the device
+};
 
 struct Stop {
   enum class Kind : uint8_t {
@@ -57,12 +74,16 @@ class Target {
   /// Whether the reverse kinds of resume() are possible.
   virtual bool can_reverse() const { return false; }
   /// Runs until something stops it. Blocks.
-  virtual Result<Stop> resume(ResumeKind kind) = 0;
+  virtual Result<Stop> resume(const ResumeRequest& request) = 0;
   /// Makes resume() return Stop::interrupted soon. Any thread. The server calls it again and again until resume() has
   /// returned, so that a call just before resume() need not count; one that comes too late may end the next resume(), which
   /// the server repeats.
   virtual void interrupt() = 0;
 
+  /// Asked at every breakpoint that is reached, in the thread that runs the guest, whether it is one to stop at; null: each
+  /// is. It may call registers() and the read functions.
+  using BreakpointTest = std::function<bool(vm::GuestVirt addr)>;
+  virtual void set_breakpoint_test(BreakpointTest test) = 0;
   /// Z0 and Z1. An error is told to gdb as E.
   virtual Status insert_breakpoint(vm::GuestVirt addr) = 0;
   virtual Status remove_breakpoint(vm::GuestVirt addr) = 0;
@@ -72,6 +93,11 @@ class Target {
   /// The same on a guest physical range, which a debugger in QEMU's physical memory mode means.
   virtual Status insert_physical_watch(WatchKind kind, vm::GuestPhys addr, uint64_t length) = 0;
   virtual Status remove_physical_watch(WatchKind kind, vm::GuestPhys addr, uint64_t length) = 0;
+
+  /// What the guest physical space holds now, ascending; nothing else answers there.
+  virtual std::vector<PhysicalRegion> physical_regions() = 0;
+  /// Where a linear address leads now; nothing: it does not translate.
+  virtual std::optional<vm::GuestPhys> translate(vm::GuestVirt addr) = 0;
 
   /// `monitor COMMAND`: the text to show. Unknown commands answer with a text that says so.
   virtual std::string monitor(std::string_view command) = 0;

@@ -65,6 +65,7 @@ std::string types_of(Feature feature) {
     case Feature::core:
       return flags_type("i386_eflags", 4, kEflagsBits);
     case Feature::segments:
+    case Feature::mmx:
       return {};
     case Feature::system:
       return flags_type("x64_cr0", 8, kCr0Bits) + flags_type("x64_cr4", 8, kCr4Bits) + flags_type("x64_efer", 8, kEferBits);
@@ -80,8 +81,10 @@ std::string feature_xml(std::string_view name, Feature feature) {
     const RegisterInfo& info = kRegisters[number];
     if (info.feature != feature) continue;
     const std::string group = info.group.empty() ? "" : fmt::format(" group=\"{}\"", info.group);
-    text += fmt::format("  <reg name=\"{}\" bitsize=\"{}\" type=\"{}\" regnum=\"{}\"{}/>\n", info.name, info.size * 8,
-                        info.type, number, group);
+    // GDB saves and restores registers around a call that the user makes; those that only we have stay out of it.
+    const std::string keep = number < kPacketRegisterCount ? "" : " save-restore=\"no\"";
+    text += fmt::format("  <reg name=\"{}\" bitsize=\"{}\" type=\"{}\" regnum=\"{}\"{}{}/>\n", info.name, info.size * 8,
+                        info.type, number, group, keep);
   }
   return text + "</feature>\n";
 }
@@ -92,7 +95,7 @@ std::string target_xml() {
   return "<?xml version=\"1.0\"?>\n<!DOCTYPE target SYSTEM \"gdb-target.dtd\">\n<target version=\"1.0\">\n"
          "<architecture>i386:x86-64</architecture>\n" +
          feature_xml("org.gnu.gdb.i386.core", Feature::core) + feature_xml("org.gnu.gdb.i386.sse", Feature::sse) +
-         feature_xml("org.gnu.gdb.i386.segments", Feature::segments) +
+         feature_xml("org.gnu.gdb.i386.segments", Feature::segments) + feature_xml("org.dejavm.i386.mmx", Feature::mmx) +
          feature_xml("org.dejavm.i386.system", Feature::system) + "</target>\n";
 }
 

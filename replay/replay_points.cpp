@@ -144,9 +144,13 @@ Status Replayer::check_breakpoint() {
   if (user_breakpoints_.empty() || quiet_ || !ran_ || in_instruction_) return {};
   TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
   vm::GuestVirt at{vcpu_.quick_registers().linear_rip()};
-  bool hit = !undelivered && std::count(user_breakpoints_.begin(), user_breakpoints_.end(), at) > 0;
+  bool hit = !undelivered && breaks_at(at);
   if (hit) stop_with({.kind = SessionStop::Kind::breakpoint});
   return {};
+}
+
+bool Replayer::breaks_at(vm::GuestVirt at) const {
+  return std::count(user_breakpoints_.begin(), user_breakpoints_.end(), at) > 0 && stops_at(at);
 }
 
 Status Replayer::arm_breakpoints(const vm::GuestVirt* extra) {

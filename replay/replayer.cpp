@@ -250,9 +250,7 @@ Status Replayer::check_exit(const vm::Exit& exit) {
                         },
                         [&](const vm::BreakpointHit& hit) -> Status {
                           in_instruction_ = false;
-                          if (!quiet_ && std::count(user_breakpoints_.begin(), user_breakpoints_.end(), hit.at) > 0) {
-                            stop_with({.kind = SessionStop::Kind::breakpoint});
-                          }
+                          if (!quiet_ && breaks_at(hit.at)) stop_with({.kind = SessionStop::Kind::breakpoint});
                           return {};
                         },
                         [&](const vm::Interrupted&) -> Status {

@@ -100,6 +100,11 @@ class Replayer final : public vm::Session {
   Result<ReplayState> capture();
   /// Goes on from a state of this replay, earlier or later. The guest's memory has its contents already.
   Status restore(const ReplayState& state);
+  /// Runs the guest without its recording: `answer` says what it reads from devices, what it writes there is lost, nothing
+  /// enters. Stops at breakpoints and watchpoints, where it was interrupted, and where the guest would wait for ever, with a
+  /// reason. The position means nothing until restore().
+  using DeviceAnswer = std::function<uint64_t(const vm::Access&)>;
+  Result<vm::SessionStop> run_diverted(vm::ResumeFor what, const DeviceAnswer& answer);
   vm::StateTracker& tracker() { return *tracker_; }
   /// Steps since the last event; on an engine that does not count them, as far as they were single steps.
   uint64_t steps() const;
@@ -123,6 +128,7 @@ class Replayer final : public vm::Session {
   Status check_exit(const vm::Exit& exit);
   Status check_patience();
   Status check_breakpoint();
+  bool breaks_at(vm::GuestVirt at) const;
   Status check_access(const vm::DeviceAccess& exit);
   Status check_msr(const vm::MsrAccess& exit);
   Status complete_instruction();

@@ -44,6 +44,8 @@ Status Timeline::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
 // ---- Forward
 
 Result<SessionStop> Timeline::resume(vm::ResumeFor what) {
+  if (diversion_ && !registers_as_recorded()) return run_diversion(what);
+  TRY(rejoin());
   target_.reset();
   replayer_.set_pause(next_pause());
   bool break_ahead = break_ && is_early(replayer_.moment(), replayer_.position(), break_);
@@ -56,7 +58,10 @@ Result<SessionStop> Timeline::resume(vm::ResumeFor what) {
   return stop;
 }
 
-Result<SessionStop> Timeline::seek(const std::optional<Position>& target) { return go_to(target, Patience::interruptible); }
+Result<SessionStop> Timeline::seek(const std::optional<Position>& target) {
+  TRY(rejoin());
+  return go_to(target, Patience::interruptible);
+}
 
 /// Quietly; stops of the user's are on again afterwards, however it ended.
 Result<SessionStop> Timeline::go_to(const std::optional<Position>& target, Patience patience) {
@@ -87,6 +92,11 @@ Status Timeline::start_near(const std::optional<Position>& target) {
 }
 
 // ---- Checkpoints on the way
+
+Status Timeline::keep_checkpoint() {
+  TRY(rejoin());
+  return checkpoints_->keep();
+}
 
 Pause Timeline::next_pause() {
   const uint64_t spacing = checkpoints_->limits().spacing;
@@ -141,6 +151,7 @@ std::optional<uint8_t> Timeline::device_byte(vm::GuestPhys gpa) {
 // ---- Backward
 
 Result<SessionStop> Timeline::reverse(vm::ReverseFor what) {
+  TRY(rejoin());
   return what == vm::ReverseFor::step ? step_back() : run_back();
 }
 

@@ -21,6 +21,8 @@ namespace dejavm::replay {
 /// watchpoint and a device access before the accessing instruction, the memory write of a device before its event. They are
 /// found by running forward, from places further and further back, until there is one.
 ///
+/// In a diversion the guest runs on from changed registers or memory without its recording (diversion.cpp).
+///
 /// Borrows the replayer, which nobody else resumes, and its trace. One thread, but for interrupt().
 class Timeline final : public vm::Session {
  public:
@@ -58,6 +60,7 @@ class Timeline final : public vm::Session {
 
   void interrupt() override { replayer_.interrupt(); }
   Status set_breakpoints(const std::vector<vm::GuestVirt>& addresses) override;
+  void set_breakpoint_test(BreakpointTest test) override { replayer_.set_breakpoint_test(std::move(test)); }
   vm::Vcpu& vcpu() override { return replayer_.vcpu(); }
   vm::GuestMemory& memory() override { return replayer_.memory(); }
   const std::vector<vm::DeviceRegion>& devices() const override { return replayer_.devices(); }
@@ -67,6 +70,13 @@ class Timeline final : public vm::Session {
   int64_t last_event() const override { return replayer_.last_event(); }
   std::string why_read_only() const override { return replayer_.why_read_only(); }
 
+  // A diversion is thrown away where the replay is asked for anything but to look around and to run forward; and forward,
+  // too, where the general registers, RIP and the flags are what they were when it began, as they are after a debugger has
+  // called a function.
+  Status divert() override;
+  Status rejoin() override;
+  bool diverted() const override { return diversion_.has_value(); }
+
   Result<std::optional<vm::SeenAccess>> last_access(const vm::AccessFilter& filter) override;
   std::optional<uint8_t> device_byte(vm::GuestPhys gpa) override;
 
@@ -74,7 +84,7 @@ class Timeline final : public vm::Session {
   const Replayer& replayer() const { return replayer_; }
   const Checkpoints& checkpoints() const { return *checkpoints_; }
   /// Keeps the present position, so that coming back to it is cheap.
-  Status keep_checkpoint() { return checkpoints_->keep(); }
+  Status keep_checkpoint();
 
  private:
   struct Hit {
@@ -90,6 +100,10 @@ class Timeline final : public vm::Session {
   Pause next_pause();
   std::optional<uint64_t> steps_close_to_target() const;
   Result<Pause> pause_on_the_way();
+
+  bool registers_as_recorded();
+  uint64_t diverted_answer(const vm::Access& access);
+  Result<vm::SessionStop> run_diversion(vm::ResumeFor what);
 
   Result<vm::SessionStop> begin();
   Result<vm::SessionStop> step_back();
@@ -107,6 +121,7 @@ class Timeline final : public vm::Session {
   Replayer& replayer_;
   AccessIndex accesses_;
   std::unique_ptr<Checkpoints> checkpoints_;
+  std::optional<ReplayState> diversion_;  // where it began; none: the replay is in its recording
   std::optional<Position> break_;
   std::optional<Position> target_;  // of the run that is under way: a checkpoint shortly before it will be wanted
 };

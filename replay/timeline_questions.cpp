@@ -8,6 +8,7 @@ using Kind = vm::SessionStop::Kind;
 
 /// Like running back with a watchpoint there and nothing else to stop at.
 Result<std::optional<Timeline::Write>> Timeline::last_write(vm::GuestPhys first, uint64_t length) {
+  TRY(rejoin());
   const Position here = replayer_.position();
   const std::vector<vm::GuestVirt> breakpoints = replayer_.breakpoints();
   const vm::AccessBreaks breaks = replayer_.breaks();
@@ -32,6 +33,7 @@ Result<std::optional<Timeline::Write>> Timeline::last_write(vm::GuestPhys first,
 }
 
 Result<Timeline::Difference> Timeline::compare_with(const std::optional<Position>& there) {
+  TRY(rejoin());
   const Position here = replayer_.position();
   vm::StateTracker& tracker = replayer_.tracker();
   TRY(tracker.refresh());

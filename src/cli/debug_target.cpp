@@ -2,70 +2,55 @@
 
 #include <algorithm>
 
+#include "cli/debugger_memory.h"
 #include "vm/translate.h"
 
 namespace dejavm::cli {
 namespace {
 
-Status refuse_if_read_only(const vm::Session& session) {
-  std::string why = session.why_read_only();
-  if (!why.empty()) return fail(why);
-  return {};
-}
+constexpr const char* kRejoined = "dejavm: the replay goes on as recorded; what was changed by hand is gone\n";
 
 }  // namespace
 
 Status DebugTarget::set_registers(const vm::CpuState& state) {
-  TRY(refuse_if_read_only(session_));
+  TRY(session_.divert());
   return session_.vcpu().set_state(state);
 }
 
-size_t DebugTarget::read_device(vm::GuestPhys addr, MutableByteSpan to) {
-  for (size_t done = 0; done < to.size(); ++done) {
-    if (session_.memory().find(addr + done) != nullptr) return done;
-    auto byte = session_.device_byte(addr + done);
-    if (!byte && vm::find_region(session_.devices(), vm::Space::mmio, addr.value + done) == nullptr) return done;
-    to[done] = byte.value_or(0);  // a register that was never accessed
-  }
-  return to.size();
+size_t DebugTarget::read_physical(vm::GuestPhys addr, MutableByteSpan to) { return cli::read_physical(session_, addr, to); }
+
+size_t DebugTarget::read_virtual(vm::GuestVirt addr, MutableByteSpan to) { return cli::read_virtual(session_, addr, to); }
+
+std::optional<vm::GuestPhys> DebugTarget::translate(vm::GuestVirt addr) {
+  return place_now(vm::Watchpoint::By::linear, addr.value);
 }
 
-size_t DebugTarget::read_physical(vm::GuestPhys addr, MutableByteSpan to) {
-  size_t done = 0;
-  while (done < to.size()) {
-    vm::GuestPhys at = addr + done;
-    size_t length = std::min<size_t>(to.size() - done, vm::kPageSize - at.value % vm::kPageSize);
-    MutableByteSpan piece = to.subspan(done, length);
-    size_t got = session_.memory().read(at, piece) ? length : read_device(at, piece);
-    done += got;
-    if (got < length) break;
+/// Memory first: it answers where a device claims the same addresses.
+std::vector<gdb::PhysicalRegion> DebugTarget::physical_regions() {
+  using Kind = gdb::PhysicalRegion::Kind;
+  std::vector<gdb::PhysicalRegion> all;
+  for (const vm::MemoryRange& range : session_.memory().map()) {
+    all.push_back({range.writable ? Kind::ram : Kind::rom, range.base.value, range.base.value + (range.size - 1), {}});
   }
-  return done;
-}
-
-size_t DebugTarget::read_virtual(vm::GuestVirt addr, MutableByteSpan to) {
-  auto cpu = registers();
-  if (!cpu) return 0;
-  size_t done = 0;
-  while (done < to.size()) {
-    vm::GuestVirt at = addr + done;
-    size_t length = std::min<size_t>(to.size() - done, vm::kPageSize - at.value % vm::kPageSize);
-    auto gpa = vm::translate(*cpu, session_.memory(), at);
-    size_t got = gpa ? read_physical(*gpa, to.subspan(done, length)) : 0;
-    done += got;
-    if (got < length) break;
+  for (const vm::DeviceRegion& region : session_.devices()) {
+    bool has_end = region.size != 0 && region.size - 1 <= UINT64_MAX - region.base;
+    if (region.space != vm::Space::mmio || !has_end) continue;
+    gdb::PhysicalRegion device{Kind::device, region.base, region.base + (region.size - 1), region.device};
+    bool free = std::ranges::none_of(all, [&](const auto& r) { return r.first <= device.last && device.first <= r.last; });
+    if (free) all.push_back(std::move(device));
   }
-  return done;
+  std::ranges::sort(all, {}, &gdb::PhysicalRegion::first);
+  return all;
 }
 
 Status DebugTarget::write_virtual(vm::GuestVirt addr, ByteSpan from) {
-  TRY(refuse_if_read_only(session_));
+  TRY(session_.divert());
   TRY_ASSIGN(vm::CpuState cpu, registers());
   return vm::write_virtual(cpu, session_.memory(), addr, from, vm::Writer::debugger);
 }
 
 Status DebugTarget::write_physical(vm::GuestPhys addr, ByteSpan from) {
-  TRY(refuse_if_read_only(session_));
+  TRY(session_.divert());
   return session_.memory().write(addr, from, vm::Writer::debugger);
 }
 
@@ -79,15 +64,51 @@ std::string DebugTarget::monitor(std::string_view command) {
 
 // ---- Running
 
-Result<gdb::Stop> DebugTarget::resume(gdb::ResumeKind kind) {
-  if (kind == gdb::ResumeKind::reverse_go || kind == gdb::ResumeKind::reverse_step) {
-    auto what = kind == gdb::ResumeKind::reverse_go ? vm::ReverseFor::go : vm::ReverseFor::step;
+Result<gdb::Stop> DebugTarget::resume(const gdb::ResumeRequest& request) {
+  bool diverted = session_.diverted();
+  auto stop = run(request);
+  if (stop && diverted && !session_.diverted()) stop->console = kRejoined + stop->console;
+  return stop;
+}
+
+Result<gdb::Stop> DebugTarget::run(const gdb::ResumeRequest& request) {
+  using Kind = gdb::ResumeKind;
+  if (request.goes_back()) {
+    auto what = request.kind == Kind::reverse_go ? vm::ReverseFor::go : vm::ReverseFor::step;
     TRY_ASSIGN(vm::SessionStop stop, session_.reverse(what));
     return convert(stop);
   }
-  if (kind == gdb::ResumeKind::go && watches_memory()) return walk_until_memory_changes();
-  TRY_ASSIGN(vm::SessionStop stop, session_.resume(kind == gdb::ResumeKind::step ? vm::ResumeFor::step : vm::ResumeFor::go));
+  if (request.kind == Kind::step_range) return step_through(request.first, request.end);
+  if (request.kind == Kind::go && watches_memory()) return walk_until_memory_changes();
+  TRY_ASSIGN(vm::SessionStop stop, session_.resume(request.kind == Kind::step ? vm::ResumeFor::step : vm::ResumeFor::go));
   return convert(stop);
+}
+
+/// One instruction at least, and on as long as the next one is in [first, end).
+Result<gdb::Stop> DebugTarget::step_through(uint64_t first, uint64_t end) {
+  interrupt_wanted_.store(false);
+  for (;;) {
+    TRY_ASSIGN(vm::SessionStop stop, session_.resume(vm::ResumeFor::step));
+    if (stop.kind != vm::SessionStop::Kind::step) return convert(stop);
+    uint64_t rip = session_.vcpu().quick_registers().linear_rip();
+    if (stops_at(rip)) return gdb::Stop{.kind = gdb::Stop::Kind::breakpoint};
+    if (rip < first || rip >= end) return convert(stop);
+    if (interrupt_wanted_.load()) return gdb::Stop{.kind = gdb::Stop::Kind::interrupted};
+  }
+}
+
+void DebugTarget::interrupt() {
+  interrupt_wanted_.store(true);
+  session_.interrupt();
+}
+
+void DebugTarget::set_breakpoint_test(BreakpointTest test) {
+  breakpoint_test_ = test;
+  session_.set_breakpoint_test(std::move(test));
+}
+
+bool DebugTarget::stops_at(uint64_t rip) const {
+  return breakpoints_.contains(rip) && (!breakpoint_test_ || breakpoint_test_({rip}));
 }
 
 Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
@@ -103,6 +124,7 @@ Result<gdb::Stop> DebugTarget::convert(const vm::SessionStop& stop) {
       break;
     case From::interrupted:
       out.kind = To::interrupted;
+      if (!stop.reason.empty()) out.console = "dejavm: " + stop.reason + "\n";
       break;
     case From::position:
       out.kind = To::position;
@@ -278,15 +300,22 @@ Result<gdb::Stop> DebugTarget::walk_until_memory_changes() {
     }
     if (stop.kind != vm::SessionStop::Kind::step) return convert(stop);
     TRY_ASSIGN(vm::CpuState cpu, registers());
-    if (breakpoints_.contains(cpu.linear_rip())) return gdb::Stop{.kind = gdb::Stop::Kind::breakpoint};
+    if (stops_at(cpu.linear_rip())) return gdb::Stop{.kind = gdb::Stop::Kind::breakpoint};
   }
 }
 
 void DebugTarget::detach() {
   breakpoints_.clear();
   static_cast<void>(apply_breakpoints());
+  set_breakpoint_test(nullptr);
   for (const Watch& watch : watches_) static_cast<void>(remove_from_session(watch));
   watches_.clear();
+  static_cast<void>(session_.rejoin());
+}
+
+void DebugTarget::kill() {
+  static_cast<void>(session_.rejoin());
+  killed_ = true;
 }
 
 }  // namespace dejavm::cli

@@ -1,6 +1,7 @@
 // Adapts a session (a live guest or a replay) to the gdb stub.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -26,18 +27,21 @@ class DebugTarget final : public gdb::Target {
   size_t read_physical(vm::GuestPhys addr, MutableByteSpan to) override;
   Status write_virtual(vm::GuestVirt addr, ByteSpan from) override;
   Status write_physical(vm::GuestPhys addr, ByteSpan from) override;
-  Result<gdb::Stop> resume(gdb::ResumeKind kind) override;
+  Result<gdb::Stop> resume(const gdb::ResumeRequest& request) override;
   bool can_reverse() const override { return session_.why_forward_only().empty(); }
-  void interrupt() override { session_.interrupt(); }
+  void interrupt() override;
+  void set_breakpoint_test(BreakpointTest test) override;
   Status insert_breakpoint(vm::GuestVirt addr) override;
   Status remove_breakpoint(vm::GuestVirt addr) override;
   Status insert_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) override;
   Status remove_watch(gdb::WatchKind kind, vm::GuestVirt addr, uint64_t length) override;
   Status insert_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) override;
   Status remove_physical_watch(gdb::WatchKind kind, vm::GuestPhys addr, uint64_t length) override;
+  std::vector<gdb::PhysicalRegion> physical_regions() override;
+  std::optional<vm::GuestPhys> translate(vm::GuestVirt addr) override;
   std::string monitor(std::string_view command) override;
   void detach() override;
-  void kill() override { killed_ = true; }
+  void kill() override;
 
   bool killed() const { return killed_; }
   /// How the session ended, once it has.
@@ -56,7 +60,7 @@ class DebugTarget final : public gdb::Target {
     Bytes before;           // RAM without a watchpoint: the contents when the guest was resumed
   };
 
-  size_t read_device(vm::GuestPhys addr, MutableByteSpan to);
+  Result<gdb::Stop> run(const gdb::ResumeRequest& request);
   Status apply_breakpoints();
   Result<gdb::Stop> convert(const vm::SessionStop& stop);
   gdb::Stop device_stop(const vm::SessionStop& stop);
@@ -70,11 +74,15 @@ class DebugTarget final : public gdb::Target {
   std::optional<vm::GuestPhys> place_now(vm::Watchpoint::By by, uint64_t addr);
   size_t read_watched(const Watch& watch, MutableByteSpan to);
   Result<gdb::Stop> walk_until_memory_changes();
+  Result<gdb::Stop> step_through(uint64_t first, uint64_t end);
+  bool stops_at(uint64_t rip) const;
   bool watches_memory() const;
 
   vm::Session& session_;
   Monitor monitor_;
   std::set<uint64_t> breakpoints_;
+  BreakpointTest breakpoint_test_;
+  std::atomic<bool> interrupt_wanted_{false};  // while it walks
   std::list<Watch> watches_;
   std::optional<vm::SessionStop> end_;
   bool killed_ = false;

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "base/fd.h"
+#include "base/temporary.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/gdb_extension.h"
@@ -42,31 +43,6 @@ std::vector<Option> option_list(GdbCommand& c) {
       {"help", "", "this text", set_flag(c.help)},
   };
 }
-
-/// A directory for the socket and the extension, which goes with what is in it.
-class Directory {
- public:
-  static Result<Directory> create() {
-    const char* where = std::getenv("TMPDIR");
-    std::string path = std::string(where != nullptr && *where != '\0' ? where : "/tmp") + "/dejavm-gdb-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) return fail_errno(fmt::format("cannot make the directory {}", path));
-    return Directory(std::move(path));
-  }
-  Directory(Directory&& other) noexcept : path_(std::exchange(other.path_, {})) {}
-  Directory& operator=(Directory&&) = delete;
-  ~Directory() {
-    if (path_.empty()) return;
-    ::unlink(socket().c_str());
-    ::unlink(extension().c_str());
-    ::rmdir(path_.c_str());
-  }
-  std::string socket() const { return path_ + "/socket"; }
-  std::string extension() const { return path_ + "/dejavm.py"; }
-
- private:
-  explicit Directory(std::string path) : path_(std::move(path)) {}
-  std::string path_;
-};
 
 /// A child process; ended by force when it still runs at the end.
 class Child {
@@ -143,9 +119,9 @@ Result<Child> start_replay(const GdbCommand& c, const std::string& socket, const
   return replay;
 }
 
-Words gdb_words(const GdbCommand& c, const Directory& directory) {
+Words gdb_words(const GdbCommand& c, const std::string& extension, const std::string& socket) {
   Words words = {c.program, "-q", "-ex", "set confirm off"};
-  for (const std::string& command : {"source " + directory.extension(), "target remote " + directory.socket()}) {
+  for (const std::string& command : {"source " + extension, "target remote " + socket}) {
     words.insert(words.end(), {"-ex", command});
   }
   if (!c.symbols.empty()) words.insert(words.begin() + 2, c.symbols);
@@ -155,22 +131,24 @@ Words gdb_words(const GdbCommand& c, const Directory& directory) {
 
 Result<int> debug(const GdbCommand& c) {
   if (!c.symbols.empty() && ::access(c.symbols.c_str(), R_OK) != 0) return fail_errno("cannot read " + c.symbols);
-  TRY_ASSIGN(Directory directory, Directory::create());
+  TRY_ASSIGN(TemporaryDirectory directory, TemporaryDirectory::create("dejavm-gdb"));
+  const std::string extension = directory.file("dejavm.py"), socket = directory.file("socket");
   {
-    TRY_ASSIGN(Fd file, open_file(directory.extension(), O_WRONLY | O_CREAT | O_EXCL, 0600));
+    TRY_ASSIGN(Fd file, open_file(extension, O_WRONLY | O_CREAT | O_EXCL, 0600));
     std::string_view text = kGdbExtension;
-    TRY(write_all(file.get(), {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, directory.extension()));
+    TRY(write_all(file.get(), {reinterpret_cast<const uint8_t*>(text.data()), text.size()}, extension));
   }
   Fd messages(::memfd_create("dejavm-messages", MFD_CLOEXEC));
   if (!messages || ::fcntl(messages.get(), F_SETFL, O_APPEND) != 0) return fail_errno("cannot keep the replay's messages");
-  TRY_ASSIGN(Child replay, start_replay(c, directory.socket(), messages));
+  TRY_ASSIGN(Child replay, start_replay(c, socket, messages));
   if (!replay.running()) {
     fmt::print(stderr, "{}", text_of(messages));
     return replay.status() != 0 ? replay.status() : kFailed;
   }
   // GDB does with Ctrl-C what it does.
   std::signal(SIGINT, SIG_IGN);
-  TRY_ASSIGN(Child gdb, Child::start(c.program.c_str(), gdb_words(c, directory), [] { std::signal(SIGINT, SIG_DFL); }));
+  TRY_ASSIGN(Child gdb,
+             Child::start(c.program.c_str(), gdb_words(c, extension, socket), [] { std::signal(SIGINT, SIG_DFL); }));
   int status = gdb.wait();
   if (status == 127) return fail(fmt::format("cannot run {}", c.program), "apt-get install gdb, or --debugger PROGRAM.");
   // Where gdb left the replay is of no more use; that it ended with a divergence is.

@@ -21,17 +21,19 @@ std::string Monitor::help() {
          "where                                                        the position: event and registers\n"
          "PLACE: edu, edu+0x80, edu.DMA_COUNT, 0xfebc0080, 0xfebc0000-0xfebc0fff, port:0x3f8; bits of a register, with\n"
          "their value: mmio break e1000.TCTL.EN w 1\n" +
-         TravelMonitor::help();
+         StateMonitor::help() + TravelMonitor::help();
 }
 
 const std::vector<std::string>& Monitor::words() {
   static const std::vector<std::string> kWords = [] {
-    std::vector<std::string> words = {"mmio", "watch", "devices", "dma", "where", "help"};
+    std::vector<std::string> words = {"mmio", "watch", "devices", "dma", "where", "info", "x", "xp", "help"};
     words.insert(words.end(), TravelMonitor::words().begin(), TravelMonitor::words().end());
     return words;
   }();
   return kWords;
 }
+
+bool Monitor::knows(std::string_view word) { return StateMonitor::knows(word) || std::ranges::count(words(), word) > 0; }
 
 std::string Monitor::execute(std::string_view line) {
   auto result = dispatch(dejavm::words(line));
@@ -48,6 +50,8 @@ Result<std::string> Monitor::dispatch(const Arguments& words) {
   if (words[0] == "devices" || words[0] == "regs") return devices();
   if (words[0] == "dma") return dma(words);
   if (words[0] == "where") return where();
+  if (words[0] == "info" && words.size() > 1 && words[1] == "replay") return travel(words);
+  if (StateMonitor::knows(words[0])) return state_.execute(words);
   if (std::ranges::count(TravelMonitor::words(), words[0]) > 0) return travel(words);
   return fail_usage(fmt::format("unknown command '{}'", words[0]), "`help` lists the commands.");
 }
@@ -80,10 +84,10 @@ Result<std::string> Monitor::mmio(const Arguments& words) {
   if (verb == "break") return mmio_break(words);
   if (verb == "delete") return mmio_delete(words);
   if (verb == "last") return mmio_last(words);
-  if (verb == "next") return travel(words);
+  if (verb == "next" || verb == "log") return travel(words);
   if (verb == "list" && words.size() == 2) return mmio_list();
   return fail_usage(fmt::format("mmio: unknown word '{}'", verb),
-                    "mmio break PLACE ..., mmio list, mmio delete ID, mmio last, mmio next.");
+                    "mmio break PLACE ..., mmio list, mmio delete ID, mmio last, mmio next, mmio log.");
 }
 
 Result<std::string> Monitor::mmio_break(const Arguments& words) {
@@ -246,7 +250,7 @@ Result<std::string> Monitor::dma(const Arguments& words) {
   auto gpa = vm::translate(cpu, session_.memory(), {*addr});
   const vm::MemoryRange* range = gpa ? session_.memory().find(*gpa) : nullptr;
   if (range == nullptr) return fail(fmt::format("{:#x} is not memory of the guest now", *addr));
-  uint64_t offset = range->offset + (gpa->value - range->base.value);
+  uint64_t offset = range->offset_of(*gpa);
 
   std::vector<std::string> found;
   // The doorbell: bus masters have theirs in MMIO as a rule, and a port write may be an interrupt handler's EOI in between.

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/state_monitor.h"
 #include "cli/travel_monitor.h"
 #include "trace/reader.h"
 #include "vm/register_map.h"
@@ -25,7 +26,7 @@ class Monitor {
  public:
   explicit Monitor(vm::Session& session, vm::RegisterMaps registers = {}, const trace::Reader* reader = nullptr,
                    replay::Timeline* timeline = nullptr)
-      : session_(session), registers_(std::move(registers)), reader_(reader) {
+      : session_(session), registers_(std::move(registers)), reader_(reader), state_(session_, registers_) {
     if (timeline != nullptr && reader != nullptr) travel_.emplace(*timeline, *reader, registers_);
   }
   Monitor(const Monitor&) = delete;
@@ -41,6 +42,8 @@ class Monitor {
   /// The position, where the session is a timeline.
   std::string when() const { return travel_ ? travel_->when() : std::string(); }
 
+  /// Whether this is a command's first word.
+  static bool knows(std::string_view word);
   /// The first words, for completion.
   static const std::vector<std::string>& words();
   static std::string help();
@@ -65,6 +68,7 @@ class Monitor {
   vm::Session& session_;
   const vm::RegisterMaps registers_;
   const trace::Reader* reader_;
+  StateMonitor state_;
   std::optional<TravelMonitor> travel_;
 };
 

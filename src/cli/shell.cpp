@@ -128,10 +128,10 @@ Result<std::string> Shell::dispatch(const Arguments& words, std::string_view lin
   if (verb == "step" || verb == "s" || verb == "stepi") return step(words);
   if (verb == "back") return back(words);
   if (verb == "goto") return goto_event(words);
-  if (verb == "mem" || verb == "x") return memory(words);
+  if (verb == "mem") return memory(words);
   if (verb == "disas") return disassemble(words);
   if (verb == "break" || verb == "delete") return breakpoint(words);
-  if (std::count(Monitor::words().begin(), Monitor::words().end(), verb) == 0) {
+  if (!Monitor::knows(verb)) {
     return fail_usage(fmt::format("unknown command '{}'", verb), "`help` lists the commands.");
   }
   TRY_ASSIGN(Replay * replay_now, replay());

@@ -14,8 +14,8 @@ using Kind = vm::SessionStop::Kind;
 
 namespace {
 
-constexpr size_t kMostPages = 16;       // that diff-state names
-constexpr uint64_t kMostEvents = 1000;  // that one command lists
+constexpr size_t kMostPages = 16;                          // that diff-state names
+constexpr uint64_t kMostEvents = 1000, kUsualEvents = 10;  // that one command lists
 
 std::string position_text(const replay::Replayer& replayer) {
   Position now = replayer.position();
@@ -36,9 +36,9 @@ Result<uint64_t> one_number(const TravelMonitor::Arguments& words, const char* w
 }  // namespace
 
 const std::vector<std::string>& TravelMonitor::words() {
-  static const std::vector<std::string> kWords = {
-      "when",   "seek",       "info",      "replay_break", "replay_delete_break", "replay_seek",
-      "events", "last-write", "who-wrote", "checkpoint",   "diff-state"};
+  static const std::vector<std::string> kWords = {"when",        "seek",      "replay_break", "replay_delete_break",
+                                                  "replay_seek", "events",    "last-write",   "who-wrote",
+                                                  "checkpoint",  "diff-state"};
   return kWords;
 }
 
@@ -52,6 +52,7 @@ std::string TravelMonitor::help() {
          "replay_break N | replay_delete_break                         stops the next run forward at instruction N\n"
          "events [N]                                                   the last N events (10), and the next one\n"
          "mmio next [PLACE]                                            the next device access\n"
+         "mmio log [N] [PLACE]                                         the last N (10) device accesses up to here\n"
          "last-write PLACE                                             the last write to a device's register\n"
          "who-wrote GPA [LENGTH]                                       who wrote guest physical memory last\n"
          "checkpoint                                                   makes coming back here cheap\n"
@@ -75,7 +76,7 @@ Result<std::string> TravelMonitor::execute(const Arguments& words) {
     return std::string("no replay breakpoint\n");
   }
   if (verb == "events") return events(words);
-  if (verb == "mmio") return next_access(words);
+  if (verb == "mmio") return words.size() > 1 && words[1] == "log" ? log(words) : next_access(words);
   if (verb == "last-write") return last_write(words);
   if (verb == "who-wrote") return who_wrote(words);
   if (verb == "checkpoint" && words.size() == 1) return checkpoint();
@@ -117,7 +118,7 @@ Result<std::string> TravelMonitor::checkpoint() {
 // ---- Asking
 
 Result<std::string> TravelMonitor::info(const Arguments& words) {
-  if (words.size() != 2 || words[1] != "replay") return fail_usage("info knows replay", "info replay");
+  if (words.size() != 2) return fail_usage("info replay takes nothing more", "info replay");
   const replay::Replayer& replayer = timeline_.replayer();
   return fmt::format(
       "Replaying execution: instruction count = {}\nevent {} of {}, {} checkpoints in {} KiB, {} divergences\n",
@@ -134,7 +135,7 @@ Result<std::string> TravelMonitor::event_line(uint64_t number) {
 }
 
 Result<std::string> TravelMonitor::events(const Arguments& words) {
-  auto count = words.size() == 2 ? parse_u64(words[1]) : 10;
+  auto count = words.size() == 2 ? parse_u64(words[1]) : kUsualEvents;
   if (!count || *count > kMostEvents || words.size() > 2) {
     return fail_usage("events takes a count of at most 1000", "For example: events 20");
   }
@@ -160,6 +161,31 @@ Result<std::string> TravelMonitor::next_access(const Arguments& words) {
   }
   TRY_ASSIGN(auto found, timeline_.accesses().first({&filter, 1}, static_cast<uint64_t>(timeline_.last_event() + 1)));
   return found ? access_text(timeline_, registers_, found->seen) : "no such access from here on\n";
+}
+
+Result<std::string> TravelMonitor::log(const Arguments& words) {
+  vm::AccessFilter filter;
+  size_t at = 2;
+  uint64_t count = kUsualEvents;
+  if (auto number = at < words.size() ? parse_u64(words[at]) : std::nullopt; number && *number <= kMostEvents) {
+    count = *number;
+    ++at;
+  }
+  if (count == 0 || words.size() > at + 1) {
+    return fail_usage("mmio log takes a count of 1 to 1000 and a place", "For example: mmio log 20 edu");
+  }
+  if (at < words.size()) TRY(parse_place(words[at], timeline_, registers_, filter));
+  std::vector<std::string> lines;
+  auto before = static_cast<uint64_t>(timeline_.last_event() + 1);
+  while (lines.size() < count) {
+    TRY_ASSIGN(auto found, timeline_.accesses().last({&filter, 1}, before));
+    if (!found) break;
+    lines.push_back(access_text(timeline_, registers_, found->seen));
+    before = found->seen.event;
+  }
+  std::string text;
+  for (auto line = lines.rbegin(); line != lines.rend(); ++line) text += *line;
+  return text.empty() ? "no such access so far\n" : text;
 }
 
 Result<std::string> TravelMonitor::last_write(const Arguments& words) {

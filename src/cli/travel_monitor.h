@@ -39,6 +39,7 @@ class TravelMonitor {
   Result<std::string> last_write(const Arguments& words);
   Result<std::string> who_wrote(const Arguments& words);
   Result<std::string> next_access(const Arguments& words);
+  Result<std::string> log(const Arguments& words);
   Result<std::string> checkpoint();
   Result<std::string> difference(const Arguments& words);
   Result<std::string> event_line(uint64_t number);

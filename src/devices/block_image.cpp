@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/check.h"
+#include "base/temporary.h"
 
 namespace dejavm::devices {
 namespace {
@@ -47,10 +47,7 @@ Result<uint64_t> size_of(const Fd& file, const std::string& path) {
 
 /// A file without a name.
 Result<Fd> temporary_file(std::string directory) {
-  if (directory.empty()) {
-    const char* chosen = std::getenv("TMPDIR");
-    directory = chosen != nullptr && *chosen != '\0' ? chosen : "/var/tmp";
-  }
+  if (directory.empty()) directory = temporary_files("/var/tmp");
   std::string path = directory + "/dejavm-snapshot.XXXXXX";
   Fd file(::mkostemp(path.data(), O_CLOEXEC));
   if (!file) {

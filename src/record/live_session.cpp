@@ -116,7 +116,7 @@ Status LiveSession::check_breakpoint() {
   if (breakpoints_.empty() || !ran_ || in_instruction_) return {};
   TRY_ASSIGN(bool undelivered, vcpu_.injection_pending());
   vm::GuestVirt at{vcpu_.quick_registers().linear_rip()};
-  bool hit = !undelivered && std::count(breakpoints_.begin(), breakpoints_.end(), at) > 0;
+  bool hit = !undelivered && std::count(breakpoints_.begin(), breakpoints_.end(), at) > 0 && stops_at(at);
   if (hit) stop_with({.kind = SessionStop::Kind::breakpoint});
   return {};
 }
@@ -178,9 +178,9 @@ Status LiveSession::handle(const vm::Exit& exit) {
                           window_since_event_ = false;  // the step may have passed the first open boundary
                           return {};
                         },
-                        [&](const vm::BreakpointHit&) -> Status {
+                        [&](const vm::BreakpointHit& hit) -> Status {
                           away();
-                          stop_with({.kind = SessionStop::Kind::breakpoint});
+                          if (stops_at(hit.at)) stop_with({.kind = SessionStop::Kind::breakpoint});
                           return {};
                         },
                         [&](const vm::WatchHit& hit) -> Status {

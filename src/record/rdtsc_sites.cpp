@@ -28,7 +28,7 @@ std::optional<uint64_t> backing_of(const vm::CpuState& cpu, const vm::GuestMemor
   auto gpa = vm::translate(cpu, memory, {linear});
   const vm::MemoryRange* range = gpa ? memory.find(*gpa) : nullptr;
   if (range == nullptr) return std::nullopt;
-  return range->offset + (gpa->value - range->base.value);
+  return range->offset_of(*gpa);
 }
 
 /// Shared objects of less than 128 KiB that start at a page, up to the end of their section headers (ELF-64, ELF-32).

@@ -9,5 +9,11 @@ extern const char* const k16550Svd;
 extern const char* const k8259Svd;
 extern const char* const k8254Svd;
 extern const char* const kCmosSvd;
+extern const char* const kIoapicSvd;
+extern const char* const kLapicSvd;
+extern const char* const kHpetSvd;
+extern const char* const kVirtioSvd;
+extern const char* const kVirtioBlkSvd;
+extern const char* const kPciHostSvd;
 
 }  // namespace dejavm::registers

@@ -51,7 +51,7 @@ const MemoryRange* GuestMemory::find(GuestPhys gpa) const {
   auto after = std::upper_bound(map_.begin(), map_.end(), gpa, [](GuestPhys a, const MemoryRange& r) { return a < r.base; });
   if (after == map_.begin()) return nullptr;
   const MemoryRange& range = *std::prev(after);
-  return gpa.value - range.base.value < range.size ? &range : nullptr;
+  return range.contains(gpa) ? &range : nullptr;
 }
 
 template <typename Visit>

@@ -21,6 +21,10 @@ struct MemoryRange {
   uint64_t size = 0;
   uint64_t offset = 0;    ///< where its bytes stand in the backing: RAM from 0, then the ROM images
   bool writable = false;  ///< false: a guest's write is dropped
+
+  bool contains(GuestPhys gpa) const { return gpa.value - base.value < size; }
+  /// Where a byte of the range stands in the backing.
+  uint64_t offset_of(GuestPhys gpa) const { return offset + (gpa.value - base.value); }
   bool operator==(const MemoryRange&) const = default;
 };
 

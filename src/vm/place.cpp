@@ -29,7 +29,8 @@ bool Place::contains(const Access& access, const DeviceRegion* region) const {
   uint64_t start = access.addr;
   if (!device.empty()) {
     if (region == nullptr || region->device != device) return false;
-    if (exact_space && access.space != space) return false;
+    if (only_space.value_or(access.space) != access.space) return false;
+    if (only_region.value_or(region->region) != region->region) return false;
     start = access.addr - region->base + region->offset;
   } else if (access.space != space) {
     return false;

@@ -20,7 +20,8 @@ struct Place {
   Space space = Space::mmio;
   uint64_t first = 0;  ///< inclusive; for a device: offsets
   uint64_t last = 0;
-  bool exact_space = false;  ///< of a device, only what it has in `space`
+  std::optional<Space> only_space;      ///< of a device, only what it has there
+  std::optional<unsigned> only_region;  ///< of a device, only that region of it
 
   /// Whether any byte of the access lies in the place. `region` is where the access fell, null for nobody's address.
   bool contains(const Access& access, const DeviceRegion* region) const;

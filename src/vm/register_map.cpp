@@ -58,7 +58,8 @@ const RegisterMap* RegisterMaps::of(std::string_view device) const {
 
 std::string RegisterMaps::describe(const Access& access, const DeviceRegion* region) const {
   const RegisterMap* map = region != nullptr ? of(region->device) : nullptr;
-  if (map == nullptr || (map->space && *map->space != access.space)) return {};
+  if (map == nullptr || map->space.value_or(access.space) != access.space) return {};
+  if (map->region.value_or(region->region) != region->region) return {};
   uint64_t offset = access.addr - region->base + region->offset;
   const Register* reg = map->find(offset, access.direction);
   if (reg == nullptr) return {};
@@ -87,10 +88,8 @@ Status RegisterMaps::parse(std::string_view text, const std::vector<DeviceRegion
   place.text = text;
   place.first = reg->offset;
   place.last = reg->offset + (reg->size - 1);
-  if (map->space) {
-    place.space = *map->space;
-    place.exact_space = true;
-  }
+  place.only_space = map->space;
+  place.only_region = map->region;
   filter.places = {place};
   if (!reg->writable) filter.direction = Direction::read;
   if (!reg->readable) filter.direction = Direction::write;

@@ -30,8 +30,9 @@ struct Register {
 };
 
 struct RegisterMap {
-  std::string device;          ///< of "edu" are edu, edu1, edu-1 and so on
-  std::optional<Space> space;  ///< none: any
+  std::string device;              ///< of "edu" are edu, edu1, edu-1 and so on
+  std::optional<Space> space;      ///< none: any
+  std::optional<unsigned> region;  ///< of the device's regions (a PCI device: the BAR); none: any
   std::vector<Register> registers;
 
   bool is_for(std::string_view device_name) const;

@@ -25,7 +25,7 @@ std::optional<uint64_t> first_byte_in(const Watchpoint& what, const CpuState& cp
     }
     const MemoryRange* range = memory.find(gpa);
     if (range == nullptr) continue;
-    uint64_t begin = range->offset + (gpa.value - range->base.value), first = std::max(begin, backing_offset);
+    uint64_t begin = range->offset_of(gpa), first = std::max(begin, backing_offset);
     if (first < std::min(begin + part, backing_offset + size)) return at + (first - begin);
   }
   return std::nullopt;
@@ -59,6 +59,12 @@ std::optional<WatchHit> Session::device_hit(uint64_t backing_offset, uint64_t si
     if (address) return WatchHit{i, *address, Direction::write, std::nullopt};
   }
   return std::nullopt;
+}
+
+Status Session::divert() {
+  std::string why = why_read_only();
+  if (!why.empty()) return fail(std::move(why));
+  return {};
 }
 
 }  // namespace dejavm::vm

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -62,6 +63,10 @@ class Session {
   virtual void interrupt() = 0;
   /// Breakpoints on instructions (linear addresses); more than the engine can hold is an error.
   virtual Status set_breakpoints(const std::vector<GuestVirt>& addresses) = 0;
+  /// Asked at each breakpoint that is reached, at a consistent point, whether it is one to stop at, forward and backward;
+  /// null: each is. It may look at the vCPU and memory.
+  using BreakpointTest = std::function<bool(GuestVirt at)>;
+  virtual void set_breakpoint_test(BreakpointTest test) { breakpoint_test_ = std::move(test); }
 
   virtual Vcpu& vcpu() = 0;
   virtual GuestMemory& memory() = 0;
@@ -82,14 +87,21 @@ class Session {
   std::string stop_line(SeenAccess seen);
   /// Why registers and memory must not be changed by hand here; empty where they may.
   virtual std::string why_read_only() const = 0;
+  /// Before registers or memory are changed by hand: where they must not be, leaves the recording for a diversion, which
+  /// rejoin() throws away; fails where there are none.
+  virtual Status divert();
+  virtual Status rejoin() { return {}; }
+  virtual bool diverted() const { return false; }
 
  protected:
   /// A device wrote `size` bytes of the backing: the watchpoint that has them, in the first 16 MiB of its range, by the page
   /// tables as they are.
   std::optional<WatchHit> device_hit(uint64_t backing_offset, uint64_t size);
+  bool stops_at(GuestVirt breakpoint) const { return !breakpoint_test_ || breakpoint_test_(breakpoint); }
 
  private:
   WatchList watches_;
+  BreakpointTest breakpoint_test_;
 };
 
 }  // namespace dejavm::vm

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 
+#include "vm/mappings.h"
+
 namespace dejavm::vm {
 namespace {
 
-constexpr uint64_t kPresent = 1, kUser = 1u << 2, kLarge = 1u << 7;
 constexpr uint64_t kAddressMask = 0x000ffffffffff000;
 
 tl::unexpected<Error> not_mapped(GuestVirt addr) {
@@ -17,21 +18,21 @@ Result<uint64_t> read_entry(const GuestMemory& memory, uint64_t table, uint64_t 
   uint8_t bytes[sizeof(Entry)];
   TRY(memory.read({table + index * sizeof(Entry)}, bytes));
   auto entry = uint64_t{load_le<Entry>(bytes)};
-  if ((entry & kPresent) == 0) return not_mapped(addr);
+  if ((entry & kPtePresent) == 0) return not_mapped(addr);
   return entry;
 }
 
 /// Two levels of 4-byte entries (32-bit paging without PAE).
 Result<GuestPhys> translate_legacy(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr, bool& user) {
   TRY_ASSIGN(uint64_t pde, read_entry<uint32_t>(memory, cpu.cr3 & 0xfffff000, addr.value >> 22 & 0x3ff, addr));
-  user = (pde & kUser) != 0;
+  user = (pde & kPteUser) != 0;
   bool pse = (cpu.cr4 & (1u << 4)) != 0;
-  if (pse && (pde & kLarge) != 0) {
+  if (pse && (pde & kPteLarge) != 0) {
     uint64_t high = (pde >> 13 & 0xff) << 32;  // PSE-36
     return GuestPhys{high | (pde & 0xffc00000) | (addr.value & 0x3fffff)};
   }
   TRY_ASSIGN(uint64_t pte, read_entry<uint32_t>(memory, pde & 0xfffff000, addr.value >> 12 & 0x3ff, addr));
-  user = user && (pte & kUser) != 0;
+  user = user && (pte & kPteUser) != 0;
   return GuestPhys{(pte & 0xfffff000) | (addr.value & 0xfff)};
 }
 
@@ -43,8 +44,8 @@ Result<GuestPhys> translate_wide(const CpuState& cpu, const GuestMemory& memory,
     uint64_t index = addr.value >> shift & (!long_mode && shift == 30 ? 3 : 0x1ff);
     TRY_ASSIGN(uint64_t entry, read_entry<uint64_t>(memory, table, index, addr));
     bool has_rights = long_mode || shift != 30;  // PAE's first level has none
-    user = user && (!has_rights || (entry & kUser) != 0);
-    bool leaf = shift == 12 || (shift < 39 && (entry & kLarge) != 0 && (long_mode || shift == 21));
+    user = user && (!has_rights || (entry & kPteUser) != 0);
+    bool leaf = shift == 12 || (shift < 39 && (entry & kPteLarge) != 0 && (long_mode || shift == 21));
     uint64_t offset_mask = (uint64_t{1} << shift) - 1;
     if (leaf) return GuestPhys{(entry & kAddressMask & ~offset_mask) | (addr.value & offset_mask)};
     table = entry & kAddressMask;

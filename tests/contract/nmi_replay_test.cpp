@@ -2,10 +2,9 @@
 // RAM digest at the end tells whether it entered at the very instruction.
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
 #include <thread>
 
+#include "base/temporary.h"
 #include "contract_fixture.h"
 #include "replay/replayer.h"
 #include "trace/writer.h"
@@ -24,16 +23,6 @@ using trace::Placement;
 /// A guest that is recorded by hand: the session of the recorder has no board with an NMI.
 class NmiReplay : public Contract {
  protected:
-  NmiReplay() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "dejavm-nmi-XXXXXX").string();
-    EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  ~NmiReplay() override {
-    std::error_code ignored;
-    std::filesystem::remove_all(folder_, ignored);
-  }
-
   void start() {
     machine().start(nmi_loop(), long_mode());
     machine().handler(nmi_handler());
@@ -48,7 +37,7 @@ class NmiReplay : public Contract {
     ASSERT_TRUE(writer) << writer.error().what;
     writer_ = std::move(*writer);
   }
-  std::string file() const { return folder_ + "/t.dvt"; }
+  std::string file() const { return folder_.file("t.dvt"); }
   void append(trace::EventBody body) { ASSERT_TRUE(writer_->append({std::move(body)})); }
 
   /// Runs to the n-th access from here and completes its instruction. Returns false at HLT.
@@ -100,7 +89,7 @@ class NmiReplay : public Contract {
   }
 
  private:
-  std::string folder_;
+  TemporaryDirectory folder_ = TemporaryDirectory::create("dejavm-nmi").value();
   std::unique_ptr<trace::Writer> writer_;
 };
 

@@ -1,4 +1,5 @@
 // The real gdb goes backward in a replay on soft.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 
 #include "support/gdb.h"
@@ -159,8 +160,17 @@ TEST_F(SoftGdbReverseTest, TheEndIsTheEndAndTheWayBackIsOpen) {
   expect_faithful_end();
 }
 
-/// What QEMU's functional test of reverse debugging does, on our traces: steps whose addresses are remembered, back over all
-/// of them, then a breakpoint on each, backward and forward.
+/// The addresses behind the lines "pc ADDRESS".
+std::vector<std::string> printed_pcs(const std::string& output) {
+  std::vector<std::string> pcs;
+  for (size_t at = output.find("\npc 0x"); at != std::string::npos; at = output.find("\npc 0x", at + 1)) {
+    pcs.push_back(output.substr(at + 4, output.find('\n', at + 1) - at - 4));
+  }
+  return pcs;
+}
+
+/// What QEMU's functional test of reverse debugging does, on our traces: steps whose addresses are remembered, and back over
+/// all of them; then, in the next test, a breakpoint on each, backward and forward.
 TEST_F(SoftGdbReverseTest, StepsThereAndBackAgain) {
   Words commands = {"break mailbox_fill", "continue", "delete"};
   constexpr int kSteps = 30;
@@ -170,14 +180,37 @@ TEST_F(SoftGdbReverseTest, StepsThereAndBackAgain) {
 
   std::string output = debug(lines);
 
-  std::vector<std::string> pcs;
-  for (size_t at = output.find("\npc 0x"); at != std::string::npos; at = output.find("\npc 0x", at + 1)) {
-    pcs.push_back(output.substr(at + 4, output.find('\n', at + 1) - at - 4));
-  }
+  std::vector<std::string> pcs = printed_pcs(output);
   ASSERT_EQ(pcs.size(), 2u * kSteps);
   std::vector<std::string> back(pcs.rbegin(), pcs.rbegin() + kSteps);
   EXPECT_EQ(std::vector<std::string>(pcs.begin(), pcs.begin() + kSteps), back);
   EXPECT_THAT(output, Not(HasSubstr("No more reverse-execution history.")));
+  expect_faithful_end();
+}
+
+TEST_F(SoftGdbReverseTest, ABreakpointOnEachStepBackwardAndForward) {
+  constexpr int kSteps = 30, kMore = 10;
+  Words commands = {"break mailbox_fill", "continue", "delete"};
+  for (int i = 0; i < kSteps; ++i) {
+    commands = commands + Words{fmt::format("set $p{} = $pc", i), "printf \"pc %#lx\\n\", $pc", "stepi"};
+  }
+  commands = commands + Words{"continue"};
+  for (int i = 0; i < kSteps; ++i) commands = commands + Words{fmt::format("break *$p{}", i)};
+  // From the end back to the last of them, on, and forward again to the end.
+  for (int i = 0; i < kMore; ++i) commands = commands + Words{"reverse-continue", "printf \"pc %#lx\\n\", $pc"};
+  for (int i = 0; i < kMore; ++i) commands = commands + Words{"continue", "printf \"pc %#lx\\n\", $pc"};
+
+  std::string output = debug(commands + Words{"detach"});
+
+  std::vector<std::string> pcs = printed_pcs(output);
+  ASSERT_EQ(pcs.size(), static_cast<size_t>(kSteps + 2 * kMore));
+  const std::vector<std::string> steps(pcs.begin(), pcs.begin() + kSteps);
+  const std::vector<std::string> back(pcs.begin() + kSteps, pcs.begin() + kSteps + kMore);
+  EXPECT_THAT(back, testing::Each(testing::AnyOfArray(steps)));
+  // Forward from the tenth: the ninth, and on to the first, then the end.
+  const std::vector<std::string> forward(pcs.begin() + kSteps + kMore, pcs.end() - 1);
+  EXPECT_EQ(forward, std::vector<std::string>(back.rbegin() + 1, back.rend()));
+  EXPECT_THAT(output, HasSubstr("No more reverse-execution history."));
   expect_faithful_end();
 }
 

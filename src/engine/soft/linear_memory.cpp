@@ -70,7 +70,7 @@ Walk LinearMemory::walk_tables(uint64_t linear, Reach reach, Rights rights) cons
 PagePlace LinearMemory::place_of(uint64_t linear, const Walk& walked) const {
   PagePlace place{.linear = linear & ~kPageMask, .gpa = walked.gpa & ~kPageMask, .opened_by_ac = walked.opened_by_ac};
   if (const vm::MemoryRange* range = memory_.find({place.gpa})) {
-    place.page = (range->offset + (place.gpa - range->base.value)) / vm::kPageSize;
+    place.page = range->offset_of({place.gpa}) / vm::kPageSize;
     place.writable = range->writable;
   }
   return place;
@@ -345,7 +345,7 @@ std::optional<uint64_t> LinearMemory::long_mode_root(uint64_t cr3) const {
   uint64_t gpa = cr3 & kRootMask;
   const vm::MemoryRange* range = memory_.find({gpa});
   if (range == nullptr) return std::nullopt;
-  return (range->offset + (gpa - range->base.value)) / vm::kPageSize;
+  return range->offset_of({gpa}) / vm::kPageSize;
 }
 
 /// Kernels share most of the space between their tables: where two roots have the same entry (its accessed bit, too), a walk

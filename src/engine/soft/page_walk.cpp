@@ -46,13 +46,13 @@ struct Walker {
   template <typename Entry>
   std::optional<uint64_t> step(uint64_t gpa, bool has_accessed) {
     uint8_t bytes[sizeof(Entry)];
-    bool same_range = range != nullptr && gpa - range->base.value < range->size;
+    bool same_range = range != nullptr && range->contains({gpa});
     if (!same_range) range = memory.find({gpa});  // entries are aligned: one range holds all of it
     if (range == nullptr) {
       fail(0);
       return std::nullopt;
     }
-    uint64_t offset = range->offset + (gpa - range->base.value);
+    uint64_t offset = range->offset_of({gpa});
     std::memcpy(bytes, memory.host(offset), sizeof bytes);
     uint64_t value{load_le<Entry>(bytes)};
     if ((value & kPresent) == 0) {

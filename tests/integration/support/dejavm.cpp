@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <regex>
@@ -83,19 +82,11 @@ nlohmann::json events_of(const std::string& trace, const Words& filters) {
 
 // ---- IntegrationTest
 
-IntegrationTest::IntegrationTest() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "dejavm-test-XXXXXX").string();
-  CHECK(::mkdtemp(pattern.data()) != nullptr);
-  directory_ = pattern;
-}
-
 IntegrationTest::~IntegrationTest() {
   if (HasFailure()) {
-    std::cerr << "files of this test are kept in " << directory_ << "\n";
-    return;
+    std::cerr << "files of this test are kept in " << directory_.path() << "\n";
+    directory_.keep();
   }
-  std::error_code ignored;
-  std::filesystem::remove_all(directory_, ignored);
 }
 
 void IntegrationTest::write_file(const std::string& name, const std::string& contents) const {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/temporary.h"
 #include "support/process.h"
 
 namespace dejavm::integration {
@@ -53,15 +54,14 @@ nlohmann::json events_of(const std::string& trace, const Words& filters = {});
 /// A directory of its own for every test, removed when it passed; the paths of failed tests are printed.
 class IntegrationTest : public testing::Test {
  protected:
-  IntegrationTest();
   ~IntegrationTest() override;
 
-  std::string path(const std::string& name) const { return directory_ + "/" + name; }
+  std::string path(const std::string& name) const { return directory_.file(name); }
   void write_file(const std::string& name, const std::string& contents) const;
   std::string read_text(const std::string& name) const;
 
  private:
-  std::string directory_;
+  TemporaryDirectory directory_ = TemporaryDirectory::create("dejavm-test").value();
 };
 
 /// A test that runs a guest on the engine under test; skips by name where that is KVM and /dev/kvm is absent.

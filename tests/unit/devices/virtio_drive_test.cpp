@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <fstream>
 
+#include "base/temporary.h"
 #include "devices/block_options.h"
 #include "devices/pc.h"
 
@@ -15,23 +16,14 @@ using testing::HasSubstr;
 
 class DriveTest : public testing::Test {
  protected:
-  DriveTest() {
-    directory = testing::TempDir() + "dejavm-drive.XXXXXX";
-    EXPECT_NE(::mkdtemp(directory.data()), nullptr);
-    path = directory + "/disk";
-    write_image(std::string(20000, 'a'));
-  }
-  ~DriveTest() override {
-    ::unlink(path.c_str());
-    ::rmdir(directory.c_str());
-  }
+  DriveTest() { write_image(std::string(20000, 'a')); }
   void write_image(const std::string& contents) const { std::ofstream(path, std::ios::binary) << contents; }
   std::string image() const {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
   }
   std::unique_ptr<BlockStore> open(bool read_only, bool snapshot) const {
-    return BlockImage::open({path, read_only, snapshot, directory}).value();
+    return BlockImage::open({path, read_only, snapshot, directory.path()}).value();
   }
   static Bytes read(BlockStore& store, uint64_t offset, size_t size) {
     Bytes bytes(size, 0xcc);
@@ -39,7 +31,8 @@ class DriveTest : public testing::Test {
     return bytes;
   }
 
-  std::string directory, path;
+  const TemporaryDirectory directory = TemporaryDirectory::create("dejavm-drive").value();
+  const std::string path = directory.file("disk");
 };
 
 TEST_F(DriveTest, LastSectorIsFilledUp) {

@@ -9,6 +9,7 @@
 #include "fake_target.h"
 #include "gdbstub/conversation.h"
 #include "gdbstub/hex.h"
+#include "stop_reply.h"
 
 namespace dejavm::gdb {
 
@@ -19,8 +20,9 @@ class ConversationTest : public testing::Test {
  protected:
   ConversationTest() { ask("QStartNoAckMode"); }
 
-  /// Everything that the stub sends for a packet, resumes included, as payloads separated by '|'.
-  std::string ask(std::string_view payload) { return raw(frame(payload)); }
+  /// Everything that the stub sends for a packet, resumes included, as payloads separated by '|', stop replies without the
+  /// registers in them.
+  std::string ask(std::string_view payload) { return without_registers(raw(frame(payload))); }
 
   std::string raw(std::string_view bytes) {
     conversation_.receive(span(bytes));

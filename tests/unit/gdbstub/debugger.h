@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/parse.h"
 #include "gdbstub/packet.h"
+#include "stop_reply.h"
 
 namespace dejavm::gdb {
 
@@ -45,7 +46,7 @@ class Debugger {
     EXPECT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
   }
 
-  /// The next packet's payload, acknowledged; "EOF" when the connection ends.
+  /// The next packet's payload, acknowledged, a stop reply without the registers in it; "EOF" when the connection ends.
   std::string next_packet() {
     Framer framer;
     char c = 0;
@@ -53,7 +54,7 @@ class Debugger {
       if (framer.feed(static_cast<uint8_t>(c)) != Framer::Event::packet) continue;
       // The server may have closed after its last word.
       [[maybe_unused]] const ssize_t sent = ::send(fd_.get(), "+", 1, MSG_NOSIGNAL);
-      return framer.payload();
+      return without_registers(framer.payload());
     }
     return "EOF";
   }

@@ -49,7 +49,8 @@ class FakeTarget final : public Target {
   Status write_physical(vm::GuestPhys addr, ByteSpan from) override { return copy_to(physical_memory, addr.value, from); }
 
   bool can_reverse() const override { return reverses; }
-  Result<Stop> resume(ResumeKind kind) override {
+  Result<Stop> resume(const ResumeRequest& request) override {
+    const ResumeKind kind = request.kind;
     std::unique_lock lock(mutex_);
     ++resumes;
     changed_.notify_all();
@@ -63,10 +64,14 @@ class FakeTarget final : public Target {
       state.rip += kind == ResumeKind::step ? 1 : UINT64_MAX;
       return make_stop(Stop::Kind::step);
     }
-    const auto next = breakpoints.upper_bound(state.linear_rip());
-    if (next != breakpoints.end()) {
+    if (kind == ResumeKind::step_range) {
+      do ++state.rip;
+      while (state.rip >= request.first && state.rip < request.end && state.rip % 0x1000 != 0);
+      return make_stop(Stop::Kind::step);
+    }
+    for (auto next = breakpoints.upper_bound(state.linear_rip()); next != breakpoints.end(); ++next) {
       state.rip += *next - state.linear_rip();
-      return make_stop(Stop::Kind::breakpoint);
+      if (!breakpoint_test || breakpoint_test({*next})) return make_stop(Stop::Kind::breakpoint);
     }
     if (!watches.empty()) {
       Stop stop = make_stop(Stop::Kind::watch);
@@ -124,6 +129,12 @@ class FakeTarget final : public Target {
     return {};
   }
 
+  void set_breakpoint_test(BreakpointTest test) override { breakpoint_test = std::move(test); }
+  std::vector<PhysicalRegion> physical_regions() override { return regions; }
+  std::optional<vm::GuestPhys> translate(vm::GuestVirt addr) override {
+    return addr.value < kMemorySize ? std::optional(vm::GuestPhys{addr.value}) : std::nullopt;
+  }
+
   std::string monitor(std::string_view command) override {
     log.push_back(fmt::format("monitor {}", command));
     return command == "big" ? std::string(40000, 'x') : fmt::format("you said {}\n", command);
@@ -170,6 +181,10 @@ class FakeTarget final : public Target {
   std::deque<Result<Stop>> script;
   std::set<uint64_t> breakpoints;
   std::set<Watch> watches;
+  BreakpointTest breakpoint_test;
+  std::vector<PhysicalRegion> regions = {{PhysicalRegion::Kind::ram, 0, 0x7fff, {}},
+                                         {PhysicalRegion::Kind::device, 0x8000, 0x8fff, "edu"},
+                                         {PhysicalRegion::Kind::rom, 0xf000, 0xffff, {}}};
   std::vector<std::string> log;  ///< calls that change breakpoints, and monitor commands
   bool read_only = false;
   bool reverses = false;

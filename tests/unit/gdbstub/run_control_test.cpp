@@ -19,6 +19,79 @@ TEST_F(RunControl, StepsWithEveryCommandThatSteps) {
   EXPECT_EQ(target_.state.rip, 0x1006u);
 }
 
+TEST_F(RunControl, StepsThroughARange) {
+  EXPECT_EQ(ask("vCont;r1000,1010:1;c"), "T05thread:01;");
+  EXPECT_EQ(target_.state.rip, 0x1010u);
+  EXPECT_EQ(ask("vCont;r0,0"), "T05thread:01;");
+  EXPECT_EQ(target_.state.rip, 0x1011u) << "one step at least";
+}
+
+TEST_F(RunControl, StopsTellTheRegistersThatEveryDebuggerWants) {
+  target_.state.gpr[vm::rbp] = 0x11;
+  target_.state.gpr[vm::rsp] = 0x22;
+
+  EXPECT_EQ(raw(frame("s")), "T05thread:01;06:1100000000000000;07:2200000000000000;10:0110000000000000;");
+}
+
+TEST_F(RunControl, AConditionIsEvaluatedHere) {
+  ask("qSupported:swbreak+");
+  // rip == 0x1020, a 16-bit constant; stops at two places, and only one of them is it.
+  EXPECT_EQ(ask("Z0,1010,1;X7,26001023102013"
+                "27"),
+            "E22")
+      << "the length is wrong";
+  EXPECT_EQ(ask("Z0,1010,1;X8,2600102310201327"), "OK");
+  EXPECT_EQ(ask("Z0,1020,1;X8,2600102310201327"), "OK");
+
+  EXPECT_EQ(ask("c"), "T05swbreak:;thread:01;");
+  EXPECT_EQ(target_.state.rip, 0x1020u);
+}
+
+TEST_F(RunControl, OneConditionOfSeveralIsEnough) {
+  ask("Z0,1010,1;X3,220027X3,220127");
+
+  ask("c");
+
+  EXPECT_EQ(target_.state.rip, 0x1010u);
+}
+
+TEST_F(RunControl, AConditionThatFailsToEvaluateStops) {
+  ask("Z0,1010,1;X1,27");
+
+  ask("c");
+
+  EXPECT_EQ(target_.state.rip, 0x1010u);
+}
+
+TEST_F(RunControl, AConditionIsReplacedAndGoesWithItsBreakpoint) {
+  ask("Z0,1010,1;X3,220027");
+  ask("Z0,1020,1");
+  ask("Z0,1010,1;X3,220127");
+  ask("c");
+  EXPECT_EQ(target_.state.rip, 0x1010u);
+
+  target_.state.rip = 0x1000;
+  ask("Z0,1010,1;X3,220027");
+  ask("Z1,1010,1");
+  ask("c");
+  EXPECT_EQ(target_.state.rip, 0x1010u) << "the other breakpoint there has no condition";
+
+  ask("z1,1010,1");
+  ask("z0,1010,1");
+  EXPECT_FALSE(target_.breakpoint_test);
+}
+
+TEST_F(RunControl, ConditionsAreBounded) {
+  const std::string code = std::string(kMaxPayload / 2 - 100, '0');
+  const std::string condition = fmt::format("X{:x},{}", code.size() / 2, code);
+  unsigned inserted = 0;
+  while (inserted < 1000 && ask(fmt::format("Z0,{:x},1;{}", 0x2000 + inserted, condition)) == "OK") ++inserted;
+
+  EXPECT_LT(inserted, 1000u);
+  EXPECT_EQ(target_.breakpoints.size(), inserted);
+  EXPECT_EQ(ask("Z0,8000,1"), "OK");
+}
+
 TEST_F(RunControl, StepFromAnAddress) {
   ask("s2000");
 

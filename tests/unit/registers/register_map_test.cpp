@@ -39,6 +39,11 @@ class RegisterNames : public testing::Test {
                                                   {"e1000", 1, Space::pio, 0xc000, 64, 0},
                                                   {"serial0", 0, Space::pio, 0x3f8, 8, 0},
                                                   {"pic", 0, Space::pio, 0xa0, 2, 0xa0},
+                                                  {"lapic", 0, Space::mmio, 0xfee00000, 0x1000, 0},
+                                                  {"hpet", 0, Space::mmio, 0xfed00000, 0x400, 0},
+                                                  {"virtio-blk", 1, Space::mmio, 0xfe000000, 0x1000, 0},
+                                                  {"virtio-blk", 4, Space::mmio, 0xfe010000, 0x4000, 0},
+                                                  {"pci-host", 0, Space::pio, 0xcf8, 8, 0},
                                                   {"nic", 0, Space::mmio, 0x10000, 0x1000, 0}};
 };
 
@@ -95,6 +100,29 @@ TEST_F(RegisterNames, MistakesNameWhatThereIs) {
   EXPECT_THAT(mistake("e1000.TDT.X"), HasSubstr("It has none."));
   EXPECT_THAT(mistake("nic.X"), HasSubstr("the registers of nic have no names here"));
   EXPECT_THAT(mistake("e1000.TCTL.EN.X"), HasSubstr("no register"));
+}
+
+TEST_F(RegisterNames, InterruptControllersAndTimers) {
+  EXPECT_EQ(describe(access(Space::mmio, Direction::write, 0xfee00320, 0x200ef)),
+            "lapic.LVT_TIMER <- 0x200ef (VECTOR=239|MODE=1)");
+  EXPECT_EQ(describe(access(Space::mmio, Direction::read, 0xfee00270, 1)), "lapic.IRR7 -> 0x1");
+  EXPECT_EQ(describe(access(Space::mmio, Direction::read, 0xfed00004, 0x989680)),
+            "hpet.CAPABILITIES+4 -> 0x989680 (PERIOD_FS=10000000)");
+  EXPECT_EQ(describe(access(Space::mmio, Direction::write, 0xfed00120, 0x4c, 8)),
+            "hpet.TIMER1_CONFIG <- 0x4c (INTERRUPTS|PERIODIC|SET_VALUE)");
+  EXPECT_EQ(describe(access(Space::pio, Direction::write, 0xcf8, 0x80001810)),
+            "pci-host.CONFADD <- 0x80001810 (REGISTER=4|DEVICE=3|ENABLE)");
+  EXPECT_EQ(describe(access(Space::pio, Direction::write, 0xcf9, 6, 1)),
+            "pci-host.RESET_CONTROL <- 0x6 (SYSTEM_RESET|RESET_CPU)");
+}
+
+TEST_F(RegisterNames, OfAVirtioDeviceOneBarHasThem) {
+  EXPECT_EQ(describe(access(Space::mmio, Direction::write, 0xfe010014, 0xf, 1)),
+            "virtio-blk.DEVICE_STATUS <- 0xf (ACKNOWLEDGE|DRIVER|DRIVER_OK|FEATURES_OK)");
+  EXPECT_EQ(describe(access(Space::mmio, Direction::read, 0xfe012000, 2048)), "virtio-blk.CAPACITY -> 0x800");
+  EXPECT_EQ(describe(access(Space::mmio, Direction::write, 0xfe000014, 1)), "") << "the MSI-X table";
+  EXPECT_TRUE(matches("virtio-blk.QUEUE_SELECT", {}, access(Space::mmio, Direction::write, 0xfe010016, 0, 2)));
+  EXPECT_FALSE(matches("virtio-blk.QUEUE_SELECT", {}, access(Space::mmio, Direction::write, 0xfe000016, 0, 2)));
 }
 
 TEST_F(RegisterNames, NamesOfNumberedDevicesAreThoseOfTheirKind) {

@@ -2,19 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "base/fd.h"
 
 namespace dejavm::trace {
-
-TempPath::TempPath() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "dejavm-trace-XXXXXX").string();
-  EXPECT_NE(::mkdtemp(pattern.data()), nullptr);
-  folder_ = pattern;
-}
-
-TempPath::~TempPath() { std::filesystem::remove_all(folder_); }
 
 vm::GuestMemory sample_memory() {
   vm::GuestMemory memory = vm::GuestMemory::create(16 * vm::kPageSize, 2 * vm::kPageSize).value();

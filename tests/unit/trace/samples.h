@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "base/temporary.h"
 #include "trace/description.h"
 #include "trace/event.h"
 #include "trace/reader.h"
@@ -14,13 +15,11 @@ namespace dejavm::trace {
 /// A file name in a fresh folder that is removed at the end.
 class TempPath {
  public:
-  TempPath();
-  ~TempPath();
-  std::string file(const std::string& name = "t.dvt") const { return folder_ + "/" + name; }
-  const std::string& folder() const { return folder_; }
+  std::string file(const std::string& name = "t.dvt") const { return folder_.file(name); }
+  const std::string& folder() const { return folder_.path(); }
 
  private:
-  std::string folder_;
+  TemporaryDirectory folder_ = TemporaryDirectory::create("dejavm-trace").value();
 };
 
 /// 16 pages of RAM, 2 of ROM; with some contents.

@@ -2,6 +2,8 @@
 
 #include <gmock/gmock.h>
 
+#include "vm/mappings.h"
+
 namespace dejavm::vm {
 namespace {
 
@@ -129,6 +131,68 @@ TEST_F(Translate, AReadGivesWhatThereIsAndAWriteAllOrNothing) {
   EXPECT_EQ(read_virtual(cpu_, memory_, {0x4000}, back), 0u);
   EXPECT_FALSE(write_virtual(cpu_, memory_, {0x1ffe}, Bytes{1, 2, 3, 4}, Writer::debugger));
   EXPECT_EQ(*memory_.host(0x9ffe), 0);
+}
+
+// ---- All of the tables
+
+class Mappings : public Translate {
+ protected:
+  std::vector<std::string> all() {
+    std::vector<std::string> lines;
+    complete_ = for_each_mapping(cpu_, memory_, [&](const PageMapping& page) {
+      lines.push_back(fmt::format("{:x} {:x} {:x} {}{}", page.linear.value, page.physical.value, page.size,
+                                  (page.rights & kPteUser) != 0 ? 'u' : '-', (page.rights & kPteWritable) != 0 ? 'w' : '-'));
+      EXPECT_EQ(to(page.linear.value), page.physical.value);
+      EXPECT_EQ(to(page.linear.value + page.size - 1), page.physical.value + page.size - 1);
+      return true;
+    });
+    return lines;
+  }
+  bool complete_ = false;
+};
+
+TEST_F(Mappings, NoneWithoutPaging) { EXPECT_TRUE(all().empty()); }
+
+TEST_F(Mappings, LongModeWithEverySizeAndTheRightsOfAllLevels) {
+  paging(0x1000, kPae, kLma);
+  put<uint64_t>(0x1000, 0, 0x2000 | 7);
+  put<uint64_t>(0x1000, 511, 0x2000 | 3);  // the upper half shows the same, for the kernel only
+  put<uint64_t>(0x2000, 1, 0x40000000 | kLargeFlag | 5);
+  put<uint64_t>(0x2000, 2, 0x3000 | 7);
+  put<uint64_t>(0x3000, 0, 0x200000 | kLargeFlag | 7);
+  put<uint64_t>(0x3000, 1, 0x4000 | 1);
+  put<uint64_t>(0x4000, 511, 0x7000 | 7);
+
+  EXPECT_THAT(all(), testing::ElementsAre("40000000 40000000 40000000 u-", "80000000 200000 200000 uw",
+                                          "803ff000 7000 1000 --", "ffffff8040000000 40000000 40000000 --",
+                                          "ffffff8080000000 200000 200000 -w", "ffffff80803ff000 7000 1000 --"));
+  EXPECT_TRUE(complete_);
+}
+
+TEST_F(Mappings, TwoLevelsAndPae) {
+  put<uint32_t>(0x1000, 1, 0x00c00000 | kLargeFlag | 3);
+  put<uint32_t>(0x1000, 2, 0x2000 | 7);
+  put<uint32_t>(0x2000, 3, 0x9000 | 7);
+  paging(0x1000, kPse, 0);
+  EXPECT_THAT(all(), testing::ElementsAre("400000 c00000 400000 -w", "803000 9000 1000 uw"));
+
+  put<uint64_t>(0x5000, 3, 0x6000 | kPresentFlag);
+  put<uint64_t>(0x6000, 0, 0x400000 | kLargeFlag | 7);
+  paging(0x5000, kPae, 0);
+  EXPECT_THAT(all(), testing::ElementsAre("c0000000 400000 200000 uw"));
+}
+
+TEST_F(Mappings, TablesThatLeadToThemselvesEnd) {
+  for (uint64_t i = 0; i < 512; ++i) put<uint64_t>(0x1000, i, 0x1000 | 7);
+  paging(0x1000, kPae, kLma);
+  uint64_t seen = 0;
+
+  EXPECT_FALSE(for_each_mapping(
+      cpu_, memory_, [&](const PageMapping&) { return ++seen != 0; }, 10'000));
+  EXPECT_LT(seen, 10'000u);
+  EXPECT_TRUE(for_each_mapping(
+      cpu_, memory_, [](const PageMapping&) { return false; }, 10'000))
+      << "the visitor ended it";
 }
 
 }  // namespace
