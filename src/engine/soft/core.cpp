@@ -159,8 +159,8 @@ std::optional<vm::Exit> Core::between_instructions() {
 }
 
 bool Core::at_breakpoint() const {
-  if (breakpoints_.empty() || repeating_ || !std::ranges::binary_search(breakpoints_, cpu.linear_rip())) return false;
-  return awaited == nullptr || awaited->linear_rip() != cpu.linear_rip() || awaited->gpr == cpu.gpr;
+  if (breakpoints_.empty() || !std::ranges::binary_search(breakpoints_, cpu.linear_rip())) return false;
+  return awaits_here() ? awaited->gpr == cpu.gpr : !repeating_;
 }
 
 vm::Exit Core::leave() {
