@@ -140,6 +140,10 @@ class Vcpu {
   /// Replaces all breakpoints (linear addresses). More than max_breakpoints is an error.
   virtual Status set_breakpoints(std::span<const GuestVirt> addresses) = 0;
 
+  /// While it is not null, free runs may pass the breakpoint at this state's RIP where the general registers are others: for
+  /// a loop that comes by often. Borrowed. Engines may stop there all the same.
+  virtual void await(const CpuState* /*state*/) {}
+
   /// Whether a breakpoint at the address would stop the guest as it is now: some engines cannot stop user code.
   virtual Result<bool> can_break_at(GuestVirt /*address*/) { return capabilities().hardware_breakpoints; }
 

@@ -159,7 +159,8 @@ std::optional<vm::Exit> Core::between_instructions() {
 }
 
 bool Core::at_breakpoint() const {
-  return !breakpoints_.empty() && !repeating_ && std::ranges::binary_search(breakpoints_, cpu.linear_rip());
+  if (breakpoints_.empty() || !std::ranges::binary_search(breakpoints_, cpu.linear_rip())) return false;
+  return awaits_here() ? awaited->gpr == cpu.gpr : !repeating_;
 }
 
 vm::Exit Core::leave() {
