@@ -6,18 +6,19 @@
 #include <array>
 #include <optional>
 
+#include "base/listener.h"
 #include "gdbstub/client.h"
 #include "gdbstub/conversation.h"
-#include "gdbstub/listener.h"
 #include "gdbstub/signal_fd.h"
 #include "gdbstub/watcher.h"
 
 namespace dejavm::gdb {
 
 struct Server::Parts {
-  Listener listener;
+  std::optional<Listener> listener;
   SignalFd cancel;
-  SignalFd done;  ///< for the Watcher of a resume
+  SignalFd done;                                                      ///< for the Watcher of a resume
+  int listener_fd() const { return listener ? listener->fd() : -1; }  // poll() passes over -1
 };
 
 namespace {
@@ -31,34 +32,41 @@ Stop interrupted() {
 /// One call of Server::serve().
 class Serving {
  public:
-  Serving(Target& target, const Listener& listener, const SignalFd& cancel, const SignalFd& done)
-      : target_(target), listener_(listener), cancel_(cancel), done_(done) {}
+  Serving(Target& target, const Server::Parts& parts, Attendant* attendant)
+      : target_(target), parts_(parts), attendant_(attendant) {}
 
   Result<ServeEnd> run(bool running) {
-    while (!cancel_.raised()) {
-      if (running) {
+    running_ = running;
+    while (!cancelled()) {
+      if (running_) {
         TRY_ASSIGN(const auto end, run_alone());
         if (end) return *end;
       } else {
-        wait_for_debugger();
+        stand_until_ready(parts_.listener_fd(), Attendant::Standing::stands);
       }
-      if (cancel_.raised()) break;
-      Fd fd = listener_.accept();
+      if (quits_) return ServeEnd{ServeEnd::Kind::quit, 0, ""};
+      if (cancelled() || !debugger_waits()) continue;
+      Fd fd = parts_.listener->accept();
       if (!fd) continue;
       if (const auto end = serve_client(std::move(fd))) return *end;
-      running = true;
+      running_ = true;
     }
     return ServeEnd{ServeEnd::Kind::cancelled, 0, ""};
   }
 
  private:
-  /// Runs the guest until a debugger connects (nullopt) or there is nothing left to run.
+  bool cancelled() const { return parts_.cancel.raised(); }
+
+  /// Runs the guest until a debugger connects or the attendant has it stand (nullopt), or there is nothing left to run.
   Result<std::optional<ServeEnd>> run_alone() {
-    for (;;) {
-      TRY_ASSIGN(const Stop stop, resume({ResumeKind::go}, listener_.fd(), [] { return true; }));
-      if (auto end = end_without_debugger(stop)) return end;
-      if (cancel_.raised() || debugger_waits(0)) return std::nullopt;
+    while (running_ && !quits_ && !cancelled() && !debugger_waits()) {
+      TRY_ASSIGN(const Stop stop, resume({ResumeKind::go}, parts_.listener_fd(), [] { return true; }));
+      const bool attended = attendant_ != nullptr && attendant_->is_attached();
+      const auto end = end_without_debugger(stop);
+      if (end && (!attended || stop.kind == Stop::Kind::exited)) return end;
+      if (attended && stop.kind != Stop::Kind::interrupted) running_ = false;
     }
+    return std::nullopt;
   }
 
   static std::optional<ServeEnd> end_without_debugger(const Stop& stop) {
@@ -74,20 +82,59 @@ class Serving {
     }
   }
 
-  /// Whether a connection is in the backlog; waits for one at most `timeout_ms`, -1 for ever, or until cancel().
-  bool debugger_waits(int timeout_ms) const {
-    std::array<pollfd, 2> entries{{{cancel_.fd(), POLLIN, 0}, {listener_.fd(), POLLIN, 0}}};
-    return poll(entries.data(), entries.size(), timeout_ms) > 0 && entries[1].revents != 0;
+  bool debugger_waits() const {
+    pollfd entry{parts_.listener_fd(), POLLIN, 0};
+    return poll(&entry, 1, 0) > 0;
   }
 
-  void wait_for_debugger() const {
-    while (!cancel_.raised() && !debugger_waits(-1)) {
+  /// Waits, with the guest standing, until `fd` has something to read; until the attendant has the guest run or wants to
+  /// quit; or until cancel().
+  void stand_until_ready(int fd, Attendant::Standing guest) {
+    while (!cancelled() && !quits_ && !(running_ && guest == Attendant::Standing::stands)) {
+      std::array<pollfd, 3> entries{{{parts_.cancel.fd(), POLLIN, 0}, {fd, POLLIN, 0}, {-1, 0, 0}}};
+      if (attendant_ != nullptr) entries[2] = attendant_->interest();
+      if (poll(entries.data(), entries.size(), -1) <= 0) continue;
+      if (entries[1].revents != 0) return;
+      if (entries[2].revents != 0) attend(guest);
     }
+  }
+
+  /// Does what the attendant wishes. Whether the guest goes on.
+  bool attend(Attendant::Standing guest) {
+    switch (attendant_->serve(guest)) {
+      case Attendant::Wish::run:
+        running_ = true;
+        break;
+      case Attendant::Wish::stop:
+        running_ = false;
+        return false;
+      case Attendant::Wish::quit:
+        quits_ = true;
+        return false;
+      case Attendant::Wish::none:
+        break;
+    }
+    return true;
+  }
+  bool attendant_waits() const {
+    if (attendant_ == nullptr) return false;
+    pollfd entry = attendant_->interest();
+    return poll(&entry, 1, 0) > 0;
+  }
+  void tell(const Result<Stop>& stop) {
+    using Why = Attendant::Why;
+    if (attendant_ == nullptr) return;
+    if (stop && stop->kind == Stop::Kind::exited) return attendant_->guest_gone();
+    const bool failed = !stop || stop->kind == Stop::Kind::diverged;
+    attendant_->guest_stands(failed                                  ? Why::failed
+                             : stop->kind == Stop::Kind::interrupted ? Why::paused
+                             : stop->kind == Stop::Kind::replay_end  ? Why::ended
+                                                                     : Why::debug);
   }
 
   /// Serves one debugger. Returns how it all ended, or nullopt where the guest goes on without the debugger.
   std::optional<ServeEnd> serve_client(Fd fd) {
-    Client client(std::move(fd), cancel_);
+    Client client(std::move(fd), parts_.cancel);
     Conversation conversation(target_);
     std::optional<ServeEnd> end;
     for (bool attached = true; attached;) {
@@ -95,7 +142,8 @@ class Serving {
       client.send(conversation.take_output());
       switch (next.kind) {
         case Conversation::Next::Kind::input:
-          conversation.receive(client.receive());
+          stand_until_ready(client.fd(), Attendant::Standing::held);
+          if (!quits_) conversation.receive(client.receive());
           break;
         case Conversation::Next::Kind::output:
           break;
@@ -110,7 +158,8 @@ class Serving {
           end = ServeEnd{ServeEnd::Kind::killed, 0, ""};
           break;
       }
-      if (end || client.gone() || cancel_.raised()) attached = false;
+      if (quits_) end = ServeEnd{ServeEnd::Kind::quit, 0, ""};
+      if (end || client.gone() || cancelled()) attached = false;
     }
     client.linger();
     if (!end) target_.detach();
@@ -138,35 +187,59 @@ class Serving {
     return std::nullopt;
   }
 
-  /// Resumes the target under a Watcher.
+  /// Resumes the target under a Watcher. What the attendant wants in between does not end it, unless that is to stand. On
+  /// the way backward it waits: a search that is interrupted begins anew.
   Result<Stop> resume(const ResumeRequest& request, int fd, const std::function<bool()>& look) {
+    const bool attends = attendant_ != nullptr && !request.goes_back();
+    if (attendant_ != nullptr) attendant_->guest_runs();
     // A thread for each of thousands of steps would cost more than they do.
-    if (request.kind == ResumeKind::step && target_.steps_are_short()) return target_.resume(request);
+    if (request.kind == ResumeKind::step && target_.steps_are_short()) {
+      Result<Stop> stop = target_.resume(request);
+      tell(stop);
+      return stop;
+    }
     for (;;) {
-      Watcher watcher(target_, fd, cancel_, done_, look);
+      bool looked = false;  // the watcher's, until it has finished
+      std::vector<Watched> watched{{{fd, POLLIN, 0}, [&] { return looked = look(); }}};
+      if (attends) watched.push_back({attendant_->interest(), [] { return true; }});
+      Watcher watcher(target_, std::move(watched), parts_.cancel, parts_.done);
       Result<Stop> stop = target_.resume(request);
       const bool asked = watcher.finish();
       const bool leftover = std::exchange(interrupt_may_be_pending_, asked);
-      // An interrupt() that came too late for the last resume may end this one, for no reason that anybody knows.
-      if (stop && stop->kind == Stop::Kind::interrupted && !asked && leftover) continue;
+      const bool stopped = !stop || stop->kind != Stop::Kind::interrupted;
+      if (!stopped && !looked && !cancelled()) {
+        if (attends && attendant_waits()) {
+          if (attend(Attendant::Standing::runs)) continue;
+        } else if (leftover || asked) {
+          // An interrupt() that came too late for the last resume ends this one, or the attendant has left.
+          continue;
+        }
+      }
+      tell(stop);
       return stop;
     }
   }
 
   Target& target_;
-  const Listener& listener_;
-  const SignalFd& cancel_;
-  const SignalFd& done_;
+  const Server::Parts& parts_;
+  Attendant* attendant_;
+  bool running_ = false;  // what a guest does that no debugger holds
+  bool quits_ = false;
   bool interrupt_may_be_pending_ = false;
 };
 
 }  // namespace
 
 Result<Server> Server::listen(std::string_view spec) {
-  TRY_ASSIGN(Listener listener, Listener::open(spec));
+  TRY_ASSIGN(Server server, without_debuggers());
+  TRY_ASSIGN(server.parts_->listener, Listener::open(spec, "gdb"));
+  return server;
+}
+
+Result<Server> Server::without_debuggers() {
   TRY_ASSIGN(SignalFd cancel, SignalFd::create());
   TRY_ASSIGN(SignalFd done, SignalFd::create());
-  return Server(std::unique_ptr<Parts>(new Parts{std::move(listener), std::move(cancel), std::move(done)}));
+  return Server(std::unique_ptr<Parts>(new Parts{std::nullopt, std::move(cancel), std::move(done)}));
 }
 
 Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
@@ -174,10 +247,10 @@ Server::Server(Server&&) noexcept = default;
 Server& Server::operator=(Server&&) noexcept = default;
 Server::~Server() = default;
 
-std::string Server::address() const { return parts_->listener.address(); }
+std::string Server::address() const { return parts_->listener ? parts_->listener->address() : std::string(); }
 
-Result<ServeEnd> Server::serve(Target& target, bool running) {
-  return Serving(target, parts_->listener, parts_->cancel, parts_->done).run(running);
+Result<ServeEnd> Server::serve(Target& target, bool running, Attendant* attendant) {
+  return Serving(target, *parts_, attendant).run(running);
 }
 
 void Server::cancel() const { parts_->cancel.raise(); }

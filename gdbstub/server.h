@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/attendant.h"
 #include "base/result.h"
 #include "gdbstub/target.h"
 
@@ -18,6 +19,7 @@ struct ServeEnd {
     replay_end,  ///< with no debugger attached: the trace has no more events
     diverged,    ///< with no debugger attached: the replay diverged; `console` says how
     cancelled,   ///< cancel() was called
+    quit,        ///< the attendant wished so
   } kind = Kind::exited;
   uint8_t exit_status = 0;
   std::string console;  ///< the last stop's text, where no debugger saw it
@@ -30,23 +32,27 @@ class Server {
  public:
   /// `spec` is as in QEMU's -gdb: "tcp::PORT" (on loopback), "tcp:HOST:PORT", "unix:PATH"; port 0 takes a free one.
   static Result<Server> listen(std::string_view spec);
+  /// Serves an attendant alone.
+  static Result<Server> without_debuggers();
   Server(Server&&) noexcept;
   Server& operator=(Server&&) noexcept;
   ~Server();
 
-  /// Where it listens, with the port that was chosen: "tcp:127.0.0.1:1234", "unix:/tmp/gdb.sock".
+  /// Where it listens, with the port that was chosen: "tcp:127.0.0.1:1234", "unix:/tmp/gdb.sock"; empty where it does not.
   std::string address() const;
 
   /// Serves the target until it ends. The guest runs while no debugger is attached (`running`), or waits for the first one.
   /// A debugger that attaches stops it; when the debugger detaches or vanishes the guest runs on without breakpoints. Fails
-  /// only where the target does with no debugger attached.
-  Result<ServeEnd> serve(Target& target, bool running);
+  /// only where the target does with no debugger attached. `attendant`, or null, is served whenever the guest stands, and
+  /// has it stand when it runs; what it wishes is done, but for running a guest that a debugger holds.
+  Result<ServeEnd> serve(Target& target, bool running, Attendant* attendant = nullptr);
 
   /// Makes serve() return soon: from any thread, and from a signal handler. Stays in force.
   void cancel() const;
 
- private:
   struct Parts;
+
+ private:
   explicit Server(std::unique_ptr<Parts> parts);
 
   std::unique_ptr<Parts> parts_;

@@ -1,20 +1,18 @@
 #include "gdbstub/watcher.h"
 
-#include <poll.h>
 #include <pthread.h>
 
-#include <array>
 #include <csignal>
 
 namespace dejavm::gdb {
 
-Watcher::Watcher(Target& target, int fd, const SignalFd& cancel, const SignalFd& done, std::function<bool()> look)
+Watcher::Watcher(Target& target, std::vector<Watched> watched, const SignalFd& cancel, const SignalFd& done)
     : target_(target), done_(done) {
   sigset_t all;
   sigset_t before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this, fd, &cancel, look = std::move(look)] { watch(fd, cancel, look); });
+  thread_ = std::thread([this, &cancel, watched = std::move(watched)] { watch(watched, cancel); });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
@@ -29,13 +27,15 @@ bool Watcher::finish() {
   return interrupted_;
 }
 
-void Watcher::watch(int fd, const SignalFd& cancel, const std::function<bool()>& look) {
-  std::array<pollfd, 3> entries{{{done_.fd(), POLLIN, 0}, {cancel.fd(), POLLIN, 0}, {fd, POLLIN, 0}}};
-  for (;;) {
+void Watcher::watch(const std::vector<Watched>& watched, const SignalFd& cancel) {
+  std::vector<pollfd> entries{{done_.fd(), POLLIN, 0}, {cancel.fd(), POLLIN, 0}};
+  const size_t first = entries.size();
+  for (const Watched& one : watched) entries.push_back(one.what);
+  for (bool seen = false; !seen;) {
     if (poll(entries.data(), entries.size(), -1) < 0) continue;
     if (entries[0].revents != 0) return;
-    if (entries[1].revents != 0) break;
-    if (entries[2].revents != 0 && look()) break;
+    seen = entries[1].revents != 0;
+    for (size_t i = 0; i < watched.size(); ++i) seen = (entries[first + i].revents != 0 && watched[i].look()) || seen;
   }
   interrupt_until_done();
 }

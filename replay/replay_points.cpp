@@ -115,8 +115,11 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
   if (free && where.placement == trace::Placement::state) {
     vm::GuestVirt at{where.state->cpu.linear_rip()};
     TRY(arm_breakpoints(&at));
+    bool for_this_only = quiet_ || std::ranges::count(user_breakpoints_, at) == 0;
+    if (for_this_only) vcpu_.await(&where.state->cpu);
   }
   auto exit = run_watched(free ? vm::RunMode::free : vm::RunMode::step);
+  vcpu_.await(nullptr);
   if (window) vcpu_.request_window(false);
   TRY(arm_breakpoints(nullptr));
   if (!exit) return tl::make_unexpected(exit.error());

@@ -65,6 +65,9 @@ Result<Engine> Engine::for_replay(const std::string& accel, const trace::Descrip
   auto seen = kvm::effective_model((*host)->system(), recording.cpu_model);
   if (!seen) return tl::make_unexpected(seen.error());
   if (*seen != recording.cpu_model) return Engine(nullptr, "; this host's KVM shows a guest other CPUID values");
+  if (vm::differs_much((*host)->found().cpu_kind, recording.cpu_model.kind)) {
+    return Engine(nullptr, "; this host's CPU leaves other undefined flags");
+  }
   return Engine(std::move(*host), "; it was recorded there");
 }
 
@@ -76,7 +79,7 @@ Result<std::unique_ptr<vm::Vcpu>> Engine::create_vcpu(vm::GuestMemory& memory, c
 
 Result<vm::CpuModel> Engine::effective_model(const vm::CpuModel& model) const {
   if (is_soft()) return model;
-  return kvm::effective_model(host_->system(), model);
+  return kvm::effective_model(*host_, model);
 }
 
 }  // namespace dejavm::cli

@@ -56,6 +56,7 @@ nlohmann::json to_json(const std::string& file, const trace::Reader& reader) {
                          {"start_unix_s", d.start_unix_s},
                          {"machine", d.machine},
                          {"cpu", d.cpu_model.name},
+                         {"undefined_flags", vm::name(d.cpu_model.kind)},
                          {"ram_size", d.ram_size},
                          {"rom_size", d.rom_size},
                          {"devices", devices},
@@ -85,8 +86,8 @@ void print_text(const std::string& file, const trace::Reader& reader) {
   fmt::print("recorded:    {} by {} on {} ({})\n", date_text(d.start_unix_s), d.tool, d.host, d.host_cpu);
   fmt::print("command:     {}\n", fmt::join(d.command_line, " "));
   fmt::print("engine:      {}\n", d.engine);
-  fmt::print("machine:     {}, CPU {}, {} RAM, {} ROM\n", d.machine, d.cpu_model.name, size_text(d.ram_size),
-             size_text(d.rom_size));
+  fmt::print("machine:     {}, CPU {} (undefined flags of {}), {} RAM, {} ROM\n", d.machine, d.cpu_model.name,
+             vm::name(d.cpu_model.kind), size_text(d.ram_size), size_text(d.rom_size));
   fmt::print("replays on:  {} ({})\n", fmt::join(d.replayable_on, ", "), d.replayable_why);
   fmt::print("events:      {} in {} chunks, {:.2f} bytes an event; {} keyframes\n", reader.event_count(),
              reader.chunks().size(), per_event, reader.keyframe_count());

@@ -12,15 +12,17 @@
 #include "base/parse.h"
 #include "cli/boot_files.h"
 #include "cli/commands.h"
+#include "cli/connections.h"
 #include "cli/debug_target.h"
 #include "cli/engine.h"
 #include "cli/messages.h"
 #include "cli/networks.h"
 #include "cli/output.h"
+#include "cli/qmp_guest.h"
 #include "cli/stop_signals.h"
 #include "cli/vm_options.h"
 #include "devices/pc.h"
-#include "gdbstub/server.h"
+#include "qmp/server.h"
 #include "record/descriptor_input.h"
 #include "record/live_session.h"
 #include "registers/shipped.h"
@@ -99,7 +101,7 @@ std::pair<std::vector<std::string>, std::string> replayable(const LiveCommand& c
   if (engine.is_soft() && !c.portable) {
     return {{"soft"}, "interrupts and DMA enter at counts of steps, which only soft has; record with --portable for KVM"};
   }
-  if (model != vm::dejavm64_v1()) {
+  if (model.cpuid != vm::dejavm64_v1().cpuid) {
     return {{"kvm", "soft"},
             "recorded on a KVM that shows the guest CPUID bits of the host: a guest that reads the time or random numbers "
             "diverges, and so does one that uses what soft does not have"};
@@ -186,17 +188,22 @@ struct LiveEnd {
   std::optional<Error> error;  // what ended it before its time
 };
 
-LiveEnd run_to_end(const LiveCommand& c, record::LiveSession& session, gdb::Server* server) {
-  if (server == nullptr) {
+LiveEnd run_to_end(const LiveCommand& c, record::LiveSession& session, Connections& connections) {
+  if (!connections.server) {
     auto stop = session.resume(vm::ResumeFor::go);
     if (!stop) return {{}, stop.error()};
     return {*stop, std::nullopt};
   }
   DebugTarget target(session, registers::shipped());
-  auto end = server->serve(target, !c.vm.stopped);
+  QmpGuest guest(session, registers::shipped(), c.output);
+  std::optional<qmp::Server> qmp;
+  if (connections.qmp) qmp.emplace(std::move(*connections.qmp), guest);
+  auto end = connections.server->serve(target, !c.vm.connections.stopped, qmp ? &*qmp : nullptr);
   if (!end) return {{}, end.error()};
   if (target.end()) return {*target.end(), std::nullopt};
-  std::string reason = end->kind == gdb::ServeEnd::Kind::killed ? "killed by the debugger" : "interrupted by the user";
+  std::string reason = end->kind == gdb::ServeEnd::Kind::killed ? "killed by the debugger"
+                       : end->kind == gdb::ServeEnd::Kind::quit ? "ended over QMP"
+                                                                : "interrupted by the user";
   return {{.kind = vm::SessionStop::Kind::ended, .reason = reason}, std::nullopt};
 }
 
@@ -250,14 +257,8 @@ Result<int> live(const Words& words, bool recording) {
     description.cpu = guest_start.cpu;
     TRY_ASSIGN(writer, trace::Writer::create(c.output, std::move(description), machine->memory()));
   }
-  std::optional<gdb::Server> server;
-  if (!c.vm.gdb.empty()) {
-    TRY_ASSIGN(server, gdb::Server::listen(c.vm.gdb));
-    say(fmt::format("gdb: listening on {}{}", server->address(), c.vm.stopped ? "; the guest waits for `continue`" : ""));
-    signals->on_signal([&server] { server->cancel(); });
-  } else if (c.vm.stopped) {
-    return fail_usage("-S waits for a debugger, but none can come", "Add -s or -gdb tcp::PORT.");
-  }
+  TRY_ASSIGN(Connections connections, Connections::open(c.vm.connections, "guest"));
+  if (connections.server) signals->on_signal([&connections] { connections.server->cancel(); });
 
   record::LiveOptions options;
   options.reboot = !c.vm.no_reboot && !starts_without_firmware(c.vm);
@@ -280,7 +281,7 @@ Result<int> live(const Words& words, bool recording) {
   uint64_t start = clock.now_ns();
   std::optional<RandomKicks> kicks;
   if (c.kick_seed) kicks.emplace(*session, *c.kick_seed);
-  LiveEnd end = run_to_end(c, *session, server ? &*server : nullptr);
+  LiveEnd end = run_to_end(c, *session, connections);
   kicks.reset();
   double seconds = static_cast<double>(clock.now_ns() - start) / 1e9;
   if (end.error) end.stop.reason = "ended by an error: " + end.error->what.substr(0, end.error->what.find('\n'));

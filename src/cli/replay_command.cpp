@@ -4,13 +4,15 @@
 #include "base/parse.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
+#include "cli/connections.h"
 #include "cli/debug_target.h"
 #include "cli/engine.h"
 #include "cli/messages.h"
 #include "cli/position.h"
+#include "cli/qmp_guest.h"
 #include "cli/register_options.h"
 #include "cli/sandbox.h"
-#include "gdbstub/server.h"
+#include "qmp/server.h"
 #include "replay/replayer.h"
 #include "replay/timeline.h"
 
@@ -18,22 +20,16 @@ namespace dejavm::cli {
 namespace {
 
 struct ReplayCommand {
-  std::string file, accel = "auto", gdb, until;
+  std::string file, accel = "auto", until;
+  ConnectionOptions connections;
   uint64_t from_keyframe = 0;  // 1-based; 0: from the start
   vm::RegisterMaps registers = registers::shipped();
-  bool stopped = false, keep_going = false, json = false, quiet = false, help = false;
+  bool keep_going = false, json = false, quiet = false, help = false;
 };
 
 std::vector<Option> option_list(ReplayCommand& c) {
-  auto default_gdb = [&c](std::string_view) -> Status {
-    c.gdb = "tcp::1234";
-    return {};
-  };
-  return {
+  std::vector<Option> list = {
       {"accel", "kvm|soft|auto", "the engine (default auto)", set_text(c.accel)},
-      {"S", "", "do not start: wait for gdb", set_flag(c.stopped)},
-      {"s", "", "the same as -gdb tcp::1234", default_gdb},
-      {"gdb", "tcp::PORT|unix:PATH", "listens for gdb (loopback unless a host is named)", set_text(c.gdb)},
       {"until", "POS", "stops at EVENT, EVENT+INSTRUCTIONS, @INSTRUCTIONS or end", set_text(c.until)},
       {"from-keyframe", "N", "starts at the Nth keyframe instead of the start",
        set_number(
@@ -44,6 +40,9 @@ std::vector<Option> option_list(ReplayCommand& c) {
       {"quiet", "", "says only the summary and errors", set_flag(c.quiet)},
       {"help", "", "this text", set_flag(c.help)},
   };
+  std::vector<Option> more = connection_option_list(c.connections);
+  list.insert(list.end(), more.begin(), more.end());
+  return list;
 }
 
 nlohmann::json to_json(const replay::Divergence& d) {
@@ -89,18 +88,26 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
              s.seconds);
 }
 
-Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader, gdb::Server* server) {
-  if (server == nullptr) {
+Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader, Connections& connections,
+                  const replay::CheckpointLimits& limits) {
+  if (!connections.server) {
     TRY(replayer.resume(vm::ResumeFor::go));
     return {};
   }
   std::unique_ptr<replay::Timeline> timeline;
   if (replayer.vcpu().capabilities().exact_steps) {
-    TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader));
+    TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader, limits));
   }
   vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
   DebugTarget target(session, c.registers, &reader, timeline.get());
-  TRY(server->serve(target, !c.stopped));
+  QmpGuest guest(session, c.registers, c.file, &reader, timeline.get());
+  std::optional<qmp::Server> qmp;
+  if (connections.qmp) qmp.emplace(std::move(*connections.qmp), guest);
+  TRY(connections.server->serve(target, !c.connections.stopped, qmp ? &*qmp : nullptr));
+  if (timeline && timeline->keyframe_starts() > 0) {
+    say(fmt::format("started from keyframes {} times: what lies before those was checked only where it was replayed",
+                    timeline->keyframe_starts()));
+  }
   return {};
 }
 
@@ -129,8 +136,12 @@ Result<int> replay(const ReplayCommand& c) {
   TRY_ASSIGN(Engine engine, Engine::for_replay(c.accel, reader->description()));
   const vm::CpuModel& model = reader->description().cpu_model;
   TRY_ASSIGN(vm::CpuModel effective, engine.effective_model(model));
-  if (effective != model)
+  if (effective.cpuid != model.cpuid)
     say("this host's KVM shows the guest other CPUID values than the recording has: a guest that reads them diverges");
+  if (vm::differs_much(effective.kind, model.kind)) {
+    say(fmt::format("this host's CPU leaves the undefined flags of {}, the recording's those of {}: the replay will diverge",
+                    vm::name(effective.kind), vm::name(model.kind)));
+  }
   TRY_ASSIGN(std::optional<uint64_t> steps, replay::steps_at_start(*reader, options.from_keyframe));
   TRY_ASSIGN(auto vcpu, engine.create_vcpu(memory, model, steps.value_or(0)));
   if (!c.quiet) say("engine: " + engine.description());
@@ -138,19 +149,14 @@ Result<int> replay(const ReplayCommand& c) {
     say(fmt::format("keyframe {} does not say how many instructions ran before it: a guest that reads RDTSC diverges",
                     c.from_keyframe));
   }
-  std::optional<gdb::Server> server;
-  if (!c.gdb.empty()) {
-    TRY_ASSIGN(server, gdb::Server::listen(c.gdb));
-    say(fmt::format("gdb: listening on {}{}", server->address(), c.stopped ? "; the replay waits for `continue`" : ""));
-  } else if (c.stopped) {
-    return fail_usage("-S waits for a debugger, but none can come", "Add -s or -gdb tcp::PORT.");
-  }
+  TRY_ASSIGN(Connections connections, Connections::open(c.connections, "replay"));
   TRY_ASSIGN(auto replayer, replay::Replayer::create(*reader, *vcpu, memory, clock, options));
   auto skipped = static_cast<uint64_t>(replayer->last_event() + 1);
+  const replay::CheckpointLimits limits;
   TRY(enter_sandbox());
 
   uint64_t start = clock.now_ns();
-  Status ran = run_to_end(c, *replayer, *reader, server ? &*server : nullptr);
+  Status ran = run_to_end(c, *replayer, *reader, connections, limits);
   auto ram = replayer->ram_digest();
   Summary summary{.skipped = skipped,
                   .replayed = static_cast<uint64_t>(replayer->last_event() + 1) - skipped,

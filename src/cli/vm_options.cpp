@@ -107,14 +107,6 @@ std::vector<Option> vm_option_list(VmOptions& o) {
     o.bios_given = true;
     return {};
   };
-  auto gdb = [&o](std::string_view value) -> Status {
-    if (value != "none") o.gdb = value;
-    return {};
-  };
-  auto default_gdb = [&o](std::string_view) -> Status {
-    o.gdb = "tcp::1234";
-    return {};
-  };
   auto drive = [&o](std::string_view value) -> Status {
     TRY_ASSIGN(devices::DriveRequest parsed, devices::parse_drive(value));
     o.drives.push_back(std::move(parsed));
@@ -133,7 +125,7 @@ std::vector<Option> vm_option_list(VmOptions& o) {
   auto nic = [&o](std::string_view value) { return add_nic(o, value); };
   auto global = [&o](std::string_view value) { return set_global(o, value); };
   auto nothing = [](std::string_view) -> Status { return {}; };
-  return {
+  std::vector<Option> list = {
       fixed("M", "pc", {"pc", "i440fx"}, "the machine is QEMU's pc (i440FX)"),
       fixed("machine", "pc", {"pc", "i440fx"}, "the machine is QEMU's pc (i440FX)"),
       {"accel", "kvm|soft|auto", "the engine (default auto)", set_text(o.accel)},
@@ -155,19 +147,18 @@ std::vector<Option> vm_option_list(VmOptions& o) {
       {"debugcon", "stdio|null|file:PATH", "where writes to port 0x402 and 0xe9 go", set_text(o.debugcon)},
       {"global", "isa-debugcon.iobase=PORT", "moves the debug console", global},
       {"no-reboot", "", "a reset ends the run", set_flag(o.no_reboot)},
-      {"S", "", "do not start: wait for gdb", set_flag(o.stopped)},
-      {"s", "", "the same as -gdb tcp::1234", default_gdb},
-      {"gdb", "tcp::PORT|unix:PATH", "listens for gdb (loopback unless a host is named)", gdb},
       fixed("cpu", "dejavm64-v1", {"dejavm64-v1"}, "the CPU model is fixed, so that traces do not depend on the host"),
       fixed("smp", "1", {"1", "cpus=1"}, "dejavm records one vCPU"),
       fixed("display", "none", {"none"}, "there is no display"),
       fixed("vga", "none", {"none"}, "there is no display"),
       fixed("monitor", "none", {"none"}, "use gdb's monitor command or `dejavm shell`"),
-      fixed("qmp", "none", {"none"}, "use gdb's monitor command or `dejavm shell`"),
       fixed("net", "none", {"none"}, "name the network and its card: -netdev user,id=ID -device e1000,netdev=ID"),
       {"nographic", "", {}, nothing},
       {"nodefaults", "", {}, nothing},
   };
+  std::vector<Option> more = connection_option_list(o.connections);
+  list.insert(list.end(), more.begin(), more.end());
+  return list;
 }
 
 }  // namespace dejavm::cli

@@ -10,6 +10,7 @@
 
 #include "base/result.h"
 #include "cli/command_line.h"
+#include "cli/connections.h"
 #include "devices/block_options.h"
 #include "net/pcap.h"
 #include "net/user_options.h"
@@ -39,8 +40,7 @@ struct VmOptions {
   std::string debugcon;
   uint64_t debugcon_port = 0;  ///< 0: the standard ports
   bool no_reboot = false;
-  bool stopped = false;  ///< -S
-  std::string gdb;       ///< a listening address, empty: none
+  ConnectionOptions connections;
 };
 
 /// The options, applied to `options` when parsed; it must outlive them.

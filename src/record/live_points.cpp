@@ -110,45 +110,62 @@ Result<bool> LiveSession::something_enters(uint64_t now, bool input, bool hold_i
 }
 
 /// A kick leaves the guest anywhere, most often in a loop, where a replay would have to compare at every turn. What enters
-/// then enters when a function returns, the further out the better, or at the guest's next exit; if nothing of this comes
-/// soon, where the guest is. Nothing waits at an open window: what comes more often than this takes would keep the rest out.
+/// then enters when a function returns, the further out the better, or when user code enters the kernel, or at the guest's
+/// next exit; if nothing of this comes soon, where the guest is. Nothing waits at an open window: what comes more often than
+/// this takes would keep the rest out.
 Status LiveSession::step_out(bool hold_interrupts) {
   if (log_ == nullptr || !kicked_ || !moved_ || counts_steps_ || options_.virtual_time != nullptr) return {};
-  if (!vcpu_.capabilities().hidden_breakpoints) return {};  // a kernel that patches its text would meet ours
-  if (dead_ || hold_interrupts || breakpoints_.size() >= vcpu_.capabilities().max_breakpoints) return {};
+  if (dead_ || hold_interrupts || !breakpoints_.empty()) return {};
   TRY_ASSIGN(bool wanted, something_enters(machine_.timers().now_ns(), input_ready(), hold_interrupts));
   if (!wanted) return {};
-  for (size_t level : {3, 2, 1, 1}) {
-    auto addresses = vm::find_return_addresses(vcpu_.quick_registers(), machine_.memory(), level);
-    if (addresses.empty()) return {};
-    TRY_ASSIGN(bool there, run_to(addresses.back(), kStepOutNs));
-    if (there || !kicked_ || !moved_ || dead_ || stop_) return {};
+  constexpr unsigned kUserRing = 3;
+  constexpr size_t kLevels[] = {3, 2, 1, 1};
+  bool in_user_code = vcpu_.quick_registers().segment[vm::cs].dpl == kUserRing;
+  bool breaks = !in_user_code && vcpu_.capabilities().hidden_breakpoints;  // a kernel would meet ours
+  auto registers = vcpu_.quick_registers().gpr;
+  for (size_t attempt = 0; attempt < std::size(kLevels); ++attempt) {
+    const size_t level = kLevels[attempt];
+    bool last = in_user_code || attempt + 1 == std::size(kLevels);
+    std::optional<vm::GuestVirt> address;
+    if (breaks) {
+      auto addresses = vm::find_return_addresses(vcpu_.quick_registers(), machine_.memory(), level);
+      if (addresses.empty()) return {};
+      TRY_ASSIGN(bool stops, vcpu_.can_break_at(addresses.back()));
+      if (!stops) return {};
+      address = addresses.back();
+    }
+    TRY_ASSIGN(Left left, run_out(address, level, last ? kLastWayOutNs : kStepOutNs));
+    if (left == Left::here || !kicked_ || !moved_ || dead_ || stop_ || in_user_code) return {};
+    // A loop that waits for what is to enter: its first turn matches.
+    if (left == Left::late && registers == vcpu_.quick_registers().gpr) return {};
+    registers = vcpu_.quick_registers().gpr;
   }
   return {};
 }
 
-/// True: the guest is at the address, or cannot be stopped there. False: it has made an exit, or was kicked.
-Result<bool> LiveSession::run_to(vm::GuestVirt address, uint64_t limit_ns) {
-  TRY_ASSIGN(bool stops, vcpu_.can_break_at(address));
-  if (!stops || std::count(breakpoints_.begin(), breakpoints_.end(), address) > 0) return true;
-  std::vector<vm::GuestVirt> all = breakpoints_;
-  all.push_back(address);
-  TRY(vcpu_.set_breakpoints(all));
+/// Runs to the address, or without one as vm::Vcpu::run_out() does.
+Result<LiveSession::Left> LiveSession::run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns) {
   armed_deadline_ns_ = 0;  // arm_deadline() is to tell the waker anew
   uint64_t now = clock_.now_ns();
   waker_->set_deadline(now + limit_ns - std::min(now + limit_ns, Waker::kGraceNs));  // it kicks so much later
-  auto exit = vcpu_.run(vm::RunMode::free);
+  if (address) TRY(vcpu_.set_breakpoints({&*address, 1}));
+  auto run = [&]() -> Result<std::optional<vm::Exit>> {
+    if (!address) return vcpu_.run_out(level);
+    TRY_ASSIGN(vm::Exit exit, vcpu_.run(vm::RunMode::free));
+    return exit;
+  };
+  auto exit = run();
   TRY(vcpu_.set_breakpoints(breakpoints_));
   if (!exit) {
     dead_ = true;
     engine_error_ = exit.error();
     return tl::make_unexpected(*engine_error_);
   }
-  const auto* hit = std::get_if<vm::BreakpointHit>(&*exit);
-  bool there = hit != nullptr && hit->at == address;
-  TRY(handle(there ? vm::Exit{vm::Interrupted{}} : *exit));
+  if (!*exit) return Left::no_way;
+  bool there = std::holds_alternative<vm::BreakpointHit>(**exit);
+  TRY(handle(there ? vm::Exit{vm::Interrupted{}} : **exit));
   TRY(complete_instruction());
-  return there;
+  return there ? Left::here : Left::late;
 }
 
 /// Before anything enters at an asynchronous point, keeps the state that tells replay where it is.

@@ -45,6 +45,8 @@ class LiveSession final : public vm::Session {
   static constexpr uint64_t kEndGraceNs = 1'000'000'000;
   /// How long something that wants in waits for the guest to return from a function, each time it is tried.
   static constexpr uint64_t kStepOutNs = 3'000'000;
+  /// How long it waits at most for user code to enter the kernel, and for the innermost function.
+  static constexpr uint64_t kLastWayOutNs = 50'000'000;
   /// The cause of a reset by the CPU's shutdown.
   static constexpr const char* kTripleFault = "triple fault";
 
@@ -96,7 +98,8 @@ class LiveSession final : public vm::Session {
   Status service(bool hold_interrupts);
   Result<bool> something_enters(uint64_t now, bool input, bool hold_interrupts);
   Status step_out(bool hold_interrupts);
-  Result<bool> run_to(vm::GuestVirt address, uint64_t limit_ns);
+  enum class Left { here, late, no_way };  ///< stopped on the way out; by an exit or a kick before; nothing ran
+  Result<Left> run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns);
   Status note_point(uint64_t now, bool input, bool hold_interrupts);
   Status run_device_work(uint64_t now);
   Status log_map_changes();

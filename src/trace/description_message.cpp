@@ -22,6 +22,8 @@ unsigned count(const std::vector<T>& list) {
 
 void write_cpu_model(schema::Description::Builder to, const vm::CpuModel& model) {
   to.setCpuName(model.name);
+  to.setCpuKind(vm::name(model.kind));
+  to.setCountsZeros(model.counts_zeros);
   auto cpuid = to.initCpuid(count(model.cpuid));
   for (unsigned i = 0; i < model.cpuid.size(); ++i) {
     const vm::CpuidLeaf& leaf = model.cpuid[i];
@@ -40,9 +42,15 @@ void write_cpu_model(schema::Description::Builder to, const vm::CpuModel& model)
   }
 }
 
-vm::CpuModel read_cpu_model(schema::Description::Reader from) {
+Result<vm::CpuModel> read_cpu_model(schema::Description::Reader from) {
   vm::CpuModel model;
   model.name = text_of(from.getCpuName());
+  if (std::string kind = text_of(from.getCpuKind()); !kind.empty()) {
+    auto known = vm::cpu_kind(kind);
+    if (!known) return fail_damaged(fmt::format("the trace names a CPU of the kind '{}', which this dejavm does not know", kind));
+    model.kind = *known;
+  }
+  model.counts_zeros = from.getCountsZeros();
   for (auto leaf : from.getCpuid()) {
     model.cpuid.push_back({leaf.getFunction(), leaf.getIndex(), leaf.getIndexed(), leaf.getEax(), leaf.getEbx(),
                            leaf.getEcx(), leaf.getEdx()});
@@ -67,7 +75,7 @@ Result<Description> parse_description(schema::Description::Reader from) {
   to.engine = text_of(from.getEngine());
   to.start_unix_s = from.getStartUnixS();
   to.machine = text_of(from.getMachine());
-  to.cpu_model = read_cpu_model(from);
+  TRY_ASSIGN(to.cpu_model, read_cpu_model(from));
   TRY_ASSIGN(to.memory, read_memory(from.getMemory()));
   TRY_ASSIGN(to.devices, read_devices(from.getDevices()));
   TRY_ASSIGN(to.cpu, read_cpu(from.getCpu()));

@@ -171,6 +171,8 @@ struct Description {
   cpu @14 :CpuState;
   replayableOn @15 :List(Text);
   replayableWhy @16 :Text;
+  cpuKind @18 :Text;             # whose undefined results: amd (also when empty), amd-zen3, tcg
+  countsZeros @19 :Bool;         # F3 BSF and F3 BSR are TZCNT and LZCNT whatever CPUID says
   hasTime @17 :Bool;
 }
 

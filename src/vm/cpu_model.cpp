@@ -1,7 +1,12 @@
 #include "vm/cpu_model.h"
 
+#include <utility>
+
 namespace dejavm::vm {
 namespace {
+
+constexpr std::pair<CpuKind, const char*> kKinds[] = {
+    {CpuKind::amd, "amd"}, {CpuKind::amd_zen3, "amd-zen3"}, {CpuKind::tcg, "tcg"}};
 
 // CPUID 1 EDX (also 0x80000001 EDX where marked there): FPU DE PSE MSR PAE CX8 APIC SEP PGE CMOV PAT PSE36 MMX FXSR SSE
 // SSE2. Left out on purpose: VME TSC MCE MTRR MCA CLFLUSH.
@@ -24,6 +29,22 @@ std::optional<uint64_t> CpuModel::read_msr(uint32_t index) const {
   }
   return std::nullopt;
 }
+
+std::string name(CpuKind kind) {
+  for (const auto& [known, text] : kKinds) {
+    if (known == kind) return text;
+  }
+  return "?";
+}
+
+std::optional<CpuKind> cpu_kind(const std::string& name) {
+  for (const auto& [kind, text] : kKinds) {
+    if (name == text) return kind;
+  }
+  return std::nullopt;
+}
+
+bool differs_much(CpuKind a, CpuKind b) { return (a == CpuKind::tcg) != (b == CpuKind::tcg); }
 
 CpuModel dejavm64_v1() {
   CpuModel model;

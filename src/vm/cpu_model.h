@@ -24,14 +24,30 @@ struct FixedMsr {
   bool operator==(const FixedMsr&) const = default;
 };
 
+/// Whose CPU: what the manuals leave undefined, and where an emulated CPU differs from them (docs/soft-engine.md).
+enum class CpuKind : uint8_t {
+  amd,       ///< AMD's Zen 4; also what is known of no other
+  amd_zen3,  ///< as amd, but BSF and BSR keep flags
+  tcg,       ///< QEMU's TCG, version 7.2
+};
+
 struct CpuModel {
   std::string name;
   std::vector<CpuidLeaf> cpuid;
   std::vector<FixedMsr> msrs;
+  CpuKind kind = CpuKind::amd;
+  /// BSF and BSR behind F3 are TZCNT and LZCNT whatever CPUID says, as on a CPU that has these and hides them from the guest.
+  bool counts_zeros = false;
   bool operator==(const CpuModel&) const = default;
 
   std::optional<uint64_t> read_msr(uint32_t index) const;
 };
+
+/// "amd", "amd-zen3", "tcg".
+std::string name(CpuKind kind);
+std::optional<CpuKind> cpu_kind(const std::string& name);
+/// Whether a guest of one soon sees something else on the other.
+bool differs_much(CpuKind a, CpuKind b);
 
 /// `dejavm64-v1`, the default on both engines: x86-64 with SSE2, CMPXCHG16B not, an xAPIC, no XSAVE or AVX, no TSC, RDRAND,
 /// MTRR, MCE or paravirtual clocks. The same table on every host.

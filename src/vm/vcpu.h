@@ -102,6 +102,10 @@ class Vcpu {
   /// Runs. Re-reads the memory map when GuestMemory::map_generation() changed. Breakpoints are honoured in RunMode::free
   /// only; a run that starts on a breakpoint executes that instruction first.
   virtual Result<Exit> run(RunMode mode) = 0;
+  /// As run(RunMode::free), but ends with BreakpointHit also where the running code is left: user code at the kernel's first
+  /// instruction, a function of ring 0 where its `level`-th caller goes on (1: its own). Nothing of it stays in the guest.
+  /// For a consistent point that replays find again. nullopt: not to be had; nothing ran.
+  virtual Result<std::optional<Exit>> run_out(size_t /*level*/) { return std::nullopt; }
   /// Answers the pending read of the last DeviceAccess or MsrAccess.
   virtual void reply(uint64_t value) = 0;
   /// Answers the last MsrAccess with #GP.
@@ -135,6 +139,10 @@ class Vcpu {
 
   /// Replaces all breakpoints (linear addresses). More than max_breakpoints is an error.
   virtual Status set_breakpoints(std::span<const GuestVirt> addresses) = 0;
+
+  /// While it is not null, free runs may pass the breakpoint at this state's RIP where the general registers are others: for
+  /// a loop that comes by often. Borrowed. Engines may stop there all the same.
+  virtual void await(const CpuState* /*state*/) {}
 
   /// Whether a breakpoint at the address would stop the guest as it is now: some engines cannot stop user code.
   virtual Result<bool> can_break_at(GuestVirt /*address*/) { return capabilities().hardware_breakpoints; }

@@ -42,7 +42,7 @@ Guests::Guests(std::unique_ptr<kvm::KvmHost> host, vm::CpuModel model, std::vect
 
 Result<std::unique_ptr<Guests>> Guests::create() {
   TRY_ASSIGN(auto host, kvm::KvmHost::open());
-  TRY_ASSIGN(vm::CpuModel model, kvm::effective_model(host->system(), vm::dejavm64_v1()));
+  TRY_ASSIGN(vm::CpuModel model, kvm::effective_model(*host, vm::dejavm64_v1()));
   std::vector<Side> sides;
   for (Engine engine : {Engine::kvm, Engine::interpreter, Engine::translator}) {
     TRY_ASSIGN(Side side, make_side());

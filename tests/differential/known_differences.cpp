@@ -93,7 +93,7 @@ bool only_upper_halves_differ(const Outcome& kvm, const Outcome& soft) {
 
 /// This host's BSF and BSR keep the flags that the model's change.
 bool host_keeps_flags_of_scans() {
-  static const bool keeps = !soft::HostFlags::of_this_host().scans;
+  static const bool keeps = !soft::HostFlags::of_this_host({}).scans;
   return keeps;
 }
 

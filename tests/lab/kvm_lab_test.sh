@@ -1,56 +1,110 @@
 #!/bin/bash
 # What holds on genuine hardware virtualization: runs in the machine of kvm_lab.sh and replays outside what was recorded there.
 #
-#   kvm_lab_test.sh LAB BUILD KERNEL_LAB [contract|record]
+#   kvm_lab_test.sh LAB BUILD KERNELS [contract|record|drivers]
 #
-# LAB: the directory of kvm_lab.sh. BUILD: build/release. KERNEL_LAB: the directory of debian_kernel.sh.
+# LAB: the directory of kvm_lab.sh. BUILD: build/release. KERNELS: where lab and lab-drivers are, the directories of debian_kernel.sh
+# and driver_lab.sh.
 #   contract  the contract suite on that KVM
-#   record    guests that compute under a timer, and a boot of Linux with RDTSC patched; the guests are replayed on soft outside,
-#             the first events of Linux on KVM inside; with DEJAVM_REPEAT=full only.
+#   record    guests that compute under a timer, recorded inside and replayed on soft outside; with DEJAVM_REPEAT=full also Linux
+#             with RDTSC patched, five boots, each replayed on KVM inside
+#   drivers   Debian's kernel with e1000 and virtio-blk does the jobs of driver_lab.sh, recorded on KVM inside and replayed there;
+#             five times with all jobs with DEJAVM_REPEAT=full, which is the only time that it runs
+# The traces stay in LAB/out until the next run.
 # Exit status: 0 all well; 77 QEMU is absent or apt cannot reach a mirror; anything else: a failure.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-lab=$1 build=$2 kernel_lab=$3 what=$4
+lab=$1 build=$2 kernels=$3 what=$4
 dejavm=$build/dejavm
 computing=(table sse)
+clock=(-rtc base=2026-01-01)
 
 fail() { echo "FAILED: $*"; exit 1; }
+seconds_of() { local from=$EPOCHREALTIME; "$@" && took=$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $from }"); }
 
-if [ "$what" = inside ]; then
+# replay_inside TRACE: to its end, on the KVM that recorded it.
+replay_inside() {
+  seconds_of "$dejavm" replay "$1" -accel kvm 2> /tmp/replay.err || { failed=1; echo "FAILED: replaying on KVM:"; cat /tmp/replay.err; return; }
+  echo "  replayed on KVM in $took s: $(tail -n 1 /tmp/replay.err)"
+}
+
+# record_linux TRACE OPTION...: the guest's console is in /tmp/linux.out.
+record_linux() {
+  local trace=$1
+  shift
+  seconds_of "$dejavm" record -o "$trace" -accel kvm -m 256M -no-reboot "${clock[@]}" "$@" > /tmp/linux.out 2> /tmp/linux.err ||
+    fail "recording Linux: $(tail -n 5 /tmp/linux.out; cat /tmp/linux.err)"
+  grep -q "rdtsc: [0-9]* sites in the kernel's text" /tmp/linux.err || fail "RDTSC was not patched"
+  grep -q '^lab-init: done' /tmp/linux.out || fail "Linux did not get to the end: $(tail -n 12 /tmp/linux.out)"
+  echo "$(basename "$trace") in $took s: $(tail -n 1 /tmp/linux.err)"
+  cp "$trace" "$LAB_OUT/"  # the share takes no mapping of a trace that grows
+}
+
+if [ "$what" = inside-record ]; then
   for kind in "${computing[@]}"; do
     "$dejavm" record -o "/tmp/$kind.dvt" -accel kvm -m 16M -bios "$build/guests/compute_$kind.bin" -no-reboot \
       -device isa-debug-exit,iobase=0x501 -serial null || fail "recording compute_$kind"
     cp "/tmp/$kind.dvt" "$LAB_OUT/"
   done
-  boots=5
+  [ "${DEJAVM_REPEAT:-}" = full ] || exit 0
   line="console=ttyS0 acpi=off noapic nolapic pci=off nokaslr mitigations=off panic=-1 no_timer_check reboot=k rdinit=/init"
-  for boot in $(seq $boots); do
-    "$dejavm" record -o /tmp/linux.dvt -accel kvm -m 256M -no-reboot -rtc base=2026-01-01 -kernel "$kernel_lab"/boot/vmlinuz-* \
-      -initrd "$kernel_lab/initrd.gz" -append "$line" > /tmp/linux.out 2> /tmp/linux.err || fail "recording Linux: $(cat /tmp/linux.err)"
+  failed=0
+  for boot in 1 2 3 4 5; do
+    record_linux "/tmp/linux-$boot.dvt" -kernel "$kernels"/lab/boot/vmlinuz-* -initrd "$kernels/lab/initrd.gz" -append "$line"
     while read -r expected; do
-      grep -qF "$expected" /tmp/linux.out || fail "Linux on KVM did not say '$expected': $(tail -n 12 /tmp/linux.out /tmp/linux.err)"
-    done < "$kernel_lab/expected"
-    grep -q "rdtsc: [0-9]* sites in the kernel's text" /tmp/linux.err || fail "RDTSC was not patched"
-    echo "boot $boot: $(tail -n 1 /tmp/linux.err)"
-    "$dejavm" replay /tmp/linux.dvt -accel kvm --until 5000 2> /tmp/replay.err || fail "replaying on KVM: $(cat /tmp/replay.err)"
-    tail -n 1 /tmp/replay.err
+      grep -qF "$expected" /tmp/linux.out || fail "Linux on KVM did not say '$expected': $(tail -n 12 /tmp/linux.out)"
+    done < "$kernels/lab/expected"
+    replay_inside "/tmp/linux-$boot.dvt"
   done
-  exit 0
+  exit $failed
 fi
 
-if [ "$what" = record ] && [ "${DEJAVM_REPEAT:-}" != full ]; then
-  echo "skipped: it takes many minutes: with DEJAVM_REPEAT=full only"
-  exit 77
+if [ "$what" = inside-drivers ]; then
+  failed=0
+  sum=$(sha256sum < "$lab/random.img" | cut -d ' ' -f 1)
+  for run in ${DEJAVM_LAB_RUNS:-1 2 3 4 5}; do
+    record_linux "/tmp/drivers-$run.dvt" -kernel "$kernels"/lab-drivers/boot/vmlinuz-* -initrd "$kernels/lab-drivers/initrd.gz" \
+      -append "console=ttyS0 panic=-1 rdinit=/init job=blk,dd,net,hwclock end=poweroff pings=20" \
+      -drive "file=$lab/random.img,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0,serial=lab-disk \
+      -netdev user,id=lan -device e1000,netdev=lan,romfile=
+    for expected in "vda: 64 MiB $sum" "20 packets transmitted, 20 packets received" "Thu Jan  1 00:0"; do
+      grep -qF "$expected" /tmp/linux.out || fail "the jobs did not say '$expected': $(tail -n 30 /tmp/linux.out)"
+    done
+    replay_inside "/tmp/drivers-$run.dvt"
+  done
+  exit $failed
 fi
-if [ "$what" = contract ]; then
-  exec "$here/kvm_lab.sh" "$lab" "$build/tests/contract/contract_tests" --gtest_brief=1 --gtest_filter='-*/soft'
-fi
-status=0
-"$here/debian_kernel.sh" "$kernel_lab" > /dev/null || status=$?
-[ $status != 77 ] || exit 77
-[ $status = 0 ] || fail "no kernel for the guest"
-"$here/kvm_lab.sh" "$lab" "$here/kvm_lab_test.sh" "$lab" "$build" "$kernel_lab" inside || exit
-for kind in "${computing[@]}"; do
-  "$dejavm" replay "$lab/out/$kind.dvt" -accel soft 2> "$lab/replay.err" || fail "replaying compute_$kind: $(cat "$lab/replay.err")"
-  echo "compute_$kind on soft: $(tail -n 1 "$lab/replay.err")"
-done
+
+# prepare SCRIPT DIRECTORY: a guest's kernel and RAM disk.
+prepare() {
+  local status=0
+  "$here/$1" "$kernels/$2" > /dev/null || status=$?
+  [ $status != 77 ] || exit 77
+  [ $status = 0 ] || fail "no kernel for the guest"
+}
+inside() { "$here/kvm_lab.sh" "$lab" "$here/kvm_lab_test.sh" "$lab" "$build" "$kernels" "inside-$what"; }
+
+case $what in
+  contract)
+    exec "$here/kvm_lab.sh" "$lab" "$build/tests/contract/contract_tests" --gtest_brief=1 --gtest_filter='-*/soft'
+    ;;
+  record)
+    [ "${DEJAVM_REPEAT:-}" != full ] || prepare debian_kernel.sh lab
+    inside || exit
+    for kind in "${computing[@]}"; do
+      "$dejavm" replay "$lab/out/$kind.dvt" -accel soft 2> "$lab/replay.err" || fail "replaying compute_$kind: $(cat "$lab/replay.err")"
+      echo "compute_$kind on soft: $(tail -n 1 "$lab/replay.err")"
+    done
+    ;;
+  drivers)
+    if [ "${DEJAVM_REPEAT:-}" != full ]; then
+      echo "skipped: it takes many minutes: with DEJAVM_REPEAT=full only"
+      exit 77
+    fi
+    prepare driver_lab.sh lab-drivers
+    mkdir -p "$lab"
+    head -c 64M /dev/urandom > "$lab/random.img"
+    inside || exit
+    ;;
+  *) fail "there is no part '$what'" ;;
+esac

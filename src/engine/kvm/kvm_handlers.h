@@ -15,7 +15,8 @@ namespace dejavm::kvm {
 /// not outlive one entry into the guest: nobody else may see these bytes.
 class PlantedHalts {
  public:
-  explicit PlantedHalts(vm::GuestMemory& memory) : memory_(memory) {}
+  /// `hidden`: only where user code has no access.
+  explicit PlantedHalts(vm::GuestMemory& memory, bool hidden = false) : memory_(memory), hidden_(hidden) {}
   ~PlantedHalts();
   PlantedHalts(const PlantedHalts&) = delete;
   PlantedHalts& operator=(const PlantedHalts&) = delete;
@@ -26,6 +27,7 @@ class PlantedHalts {
   void plant_exceptions(const vm::CpuState& cpu);
   void plant_vector(const vm::CpuState& cpu, uint8_t vector);
 
+  bool any() const { return !planted_.empty(); }
   /// Whether a HLT that KVM reports with RIP behind it is one of these.
   bool hit(const vm::CpuState& behind) const;
 
@@ -37,6 +39,7 @@ class PlantedHalts {
   };
 
   vm::GuestMemory& memory_;
+  bool hidden_;
   std::vector<Planted> planted_;
 };
 

@@ -7,6 +7,7 @@
 #include "base/result.h"
 #include "engine/kvm/kvm_state.h"
 #include "engine/kvm/kvm_system.h"
+#include "vm/cpu_model.h"
 #include "vm/vcpu.h"
 
 namespace dejavm::kvm {
@@ -15,6 +16,8 @@ namespace dejavm::kvm {
 struct ProbeResult {
   vm::VcpuCapabilities capabilities;
   KvmQuirks quirks;
+  vm::CpuKind cpu_kind = vm::CpuKind::amd;  ///< whose undefined results a guest sees
+  bool counts_zeros = false;                ///< vm::CpuModel::counts_zeros
   bool exact_cpuid = false;   ///< a guest sees the CPUID table that it was given; see effective_model()
   bool runs_kernels = false;  ///< ring 0 has all instructions; false: it is interpreted by an emulator that lacks many
   bool steps_rep_by_element = false;  ///< a step over a rep string instruction is one iteration, as positions count

@@ -123,6 +123,28 @@ bool runs_kernels(TinyGuest& guest) {
   return guest.load({0x0f, 0x58, 0xc0, 0xf4}, long_mode()) && runs_to<vm::Halted>(guest.vcpu(), vm::RunMode::free);
 }
 
+/// The status flags behind `code`, which ends with HLT, where RAX held `value` and all flags were clear.
+uint64_t flags_after(TinyGuest& guest, std::initializer_list<uint8_t> code, uint64_t value) {
+  constexpr uint64_t kStatusFlags = 0x8d5;
+  vm::CpuState start = long_mode();
+  start.gpr[vm::rax] = value;
+  if (!guest.load(code, start) || !runs_to<vm::Halted>(guest.vcpu(), vm::RunMode::free)) return 0;
+  return guest.vcpu().quick_registers().rflags & kStatusFlags;
+}
+
+/// By flags that the manuals leave undefined: what the CPU calls itself tells nothing of who emulates it.
+vm::CpuKind cpu_kind(TinyGuest& guest) {
+  constexpr uint64_t kSignOfSource = 0x84;  // of BSF: SF and PF, as of a logical operation
+  bool shift_sets_half_carry = flags_after(guest, {0xc1, 0xe0, 0x04, 0xf4}, 1) == 0x10;        // shl eax, 4; hlt
+  uint64_t scan = flags_after(guest, {0x0f, 0xbc, 0xc0, 0xf4}, 0x80000000);                    // bsf eax, eax; hlt: 31
+  bool scan_keeps = flags_after(guest, {0x0f, 0xbc, 0xc0, 0xf4}, 0x8) == 0;                     // 3: an even number of ones
+  if (!shift_sets_half_carry && scan == kSignOfSource) return vm::CpuKind::tcg;
+  return shift_sets_half_carry && scan_keeps ? vm::CpuKind::amd_zen3 : vm::CpuKind::amd;
+}
+
+/// rep bsf eax, eax; hlt, with 0: CF where it is TZCNT, ZF where it is BSF.
+bool counts_zeros(TinyGuest& guest) { return (flags_after(guest, {0xf3, 0x0f, 0xbc, 0xc0, 0xf4}, 0) & 1) != 0; }
+
 std::string module_name() {
   for (const char* name : {"kvm_amd", "kvm_intel", "kvm_pvm"}) {
     if (::access(fmt::format("/sys/module/{}", name).c_str(), F_OK) == 0) return name;
@@ -137,6 +159,7 @@ std::string describe(const ProbeResult& found) {
   text += found.debug_breakpoints ? ", hardware breakpoints work" : ", hardware breakpoints do not work";
   if (!found.debug_breakpoints && can.hardware_breakpoints) text += " (HLT is planted for those in ring 0)";
   text += can.exact_window ? ", interrupt window exact" : ", interrupt window not exact";
+  text += ", undefined flags of " + vm::name(found.cpu_kind);
   if (!found.runs_kernels) text += ", ring 0 is interpreted and lacks instructions";
   if (!found.exact_cpuid) text += ", the host changes the CPUID table";
   if (found.quirks.clear_tr_busy) text += ", TR loses its busy bit";
@@ -176,6 +199,8 @@ Result<ProbeResult> probe(const KvmSystem& system) {
   found.capabilities.max_breakpoints = breakpoints ? kMaxHardwareBreakpoints : 0;
   found.capabilities.exact_window = window_exact(guest);
   found.steps_rep_by_element = steps_rep_by_element(guest);
+  found.cpu_kind = cpu_kind(guest);
+  found.counts_zeros = counts_zeros(guest);
   found.runs_kernels = runs_kernels(guest);
   TRY_ASSIGN(vm::CpuModel seen, effective_model(system, vm::dejavm64_v1()));
   found.exact_cpuid = seen == vm::dejavm64_v1();

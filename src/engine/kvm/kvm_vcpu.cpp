@@ -13,6 +13,7 @@
 #include "engine/kvm/kvm_model.h"
 #include "engine/kvm/kvm_registers.h"
 #include "engine/kvm/kvm_step_guard.h"
+#include "engine/kvm/kvm_way_out.h"
 #include "vm/translate.h"
 
 namespace dejavm::kvm {
@@ -38,6 +39,7 @@ class KvmVcpu final : public vm::Vcpu {
   const vm::VcpuCapabilities& capabilities() const override { return found_.capabilities; }
 
   Result<Exit> run(RunMode mode) override;
+  Result<std::optional<Exit>> run_out(size_t level) override;
   void reply(uint64_t value) override { access_.reply(value); }
   void reply_fault() override { access_.reply_fault(); }
   void kick() override { kick_.kick(); }
@@ -63,6 +65,7 @@ class KvmVcpu final : public vm::Vcpu {
   kvm_run& shared() const { return handles_.run(); }
 
   Result<Exit> run_free();
+  Result<Exit> run_on();
   Result<Exit> run_step();
   Result<Exit> run_complete();
   Result<std::optional<Exit>> leave_breakpoint();
@@ -120,13 +123,17 @@ Result<Exit> KvmVcpu::run_free() {
     guard.emplace(fd(), registers_, debug_, memory_);
     TRY(guard->before_run(debug_.breakpoints(), access_.waiting()));
   }
+  TRY_ASSIGN(Exit exit, run_on());
+  if (!guard) return exit;
+  TRY_ASSIGN(bool caught, guard->after(exit));
+  return caught ? Exit{vm::BreakpointHit{{quick_registers().linear_rip()}}} : exit;
+}
+
+/// KVM_RUN as often as it takes to an exit or a kick.
+Result<Exit> KvmVcpu::run_on() {
   for (;;) {
     TRY_ASSIGN(auto exit, enter());
-    if (exit && !std::holds_alternative<vm::Completed>(*exit)) {
-      if (!guard) return *exit;
-      TRY_ASSIGN(bool caught, guard->after(*exit));
-      return caught ? Exit{vm::BreakpointHit{{quick_registers().linear_rip()}}} : *exit;
-    }
+    if (exit && !std::holds_alternative<vm::Completed>(*exit)) return *exit;
     if (exit) {
       TRY_ASSIGN(bool stop, interrupted());
       if (stop) return Exit{vm::Interrupted{}};
@@ -134,6 +141,21 @@ Result<Exit> KvmVcpu::run_free() {
       kick_.before_run();
     }
   }
+}
+
+Result<std::optional<Exit>> KvmVcpu::run_out(size_t level) {
+  if (access_.waiting() || debug_.any()) return std::nullopt;
+  TRY(slots_.sync());
+  WayOut way(fd(), registers_, debug_, memory_);
+  TRY_ASSIGN(bool planted, way.plant(level));
+  if (!planted) return std::nullopt;
+  mode_ = RunMode::free;
+  TRY(debug_.disarm());
+  shared().request_interrupt_window = window_wanted_ ? 1 : 0;
+  kick_.before_run();
+  TRY_ASSIGN(Exit exit, run_on());
+  TRY_ASSIGN(bool out, way.after(exit));
+  return out ? Exit{vm::BreakpointHit{{quick_registers().linear_rip()}}} : exit;
 }
 
 /// After EINTR: whether a kick ends the run here. Prepares the next KVM_RUN if not.
@@ -226,6 +248,7 @@ Result<Exit> KvmVcpu::run_complete() {
 }
 
 Result<std::optional<Exit>> KvmVcpu::enter() {
+  registers_.before_run();
   int result = ::ioctl(fd(), KVM_RUN, nullptr);
   int error = errno;
   kick_.after();
@@ -402,6 +425,13 @@ Result<vm::CpuModel> effective_model(const KvmSystem& system, const vm::CpuModel
   TRY(set_cpuid(handles.vcpu.get(), model));
   vm::CpuModel effective = model;
   TRY_ASSIGN(effective.cpuid, read_cpuid(handles.vcpu.get()));
+  return effective;
+}
+
+Result<vm::CpuModel> effective_model(const KvmHost& host, const vm::CpuModel& model) {
+  TRY_ASSIGN(vm::CpuModel effective, effective_model(host.system(), model));
+  effective.kind = host.found().cpu_kind;
+  effective.counts_zeros = host.found().counts_zeros;
   return effective;
 }
 

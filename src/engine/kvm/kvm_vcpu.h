@@ -18,6 +18,8 @@ Result<std::unique_ptr<vm::Vcpu>> create_vcpu(const KvmHost& host, vm::GuestMemo
 /// The model as a guest on this host really sees it. Equal to `model` where the host respects CPUID tables; else the table
 /// to store in a trace, and a reason to call it bound to this kind of host.
 Result<vm::CpuModel> effective_model(const KvmSystem& system, const vm::CpuModel& model);
+/// The same with what the probe found of the CPU's undefined results.
+Result<vm::CpuModel> effective_model(const KvmHost& host, const vm::CpuModel& model);
 
 /// create_vcpu() with abilities that are assumed rather than found: for the probe, which tries them.
 Result<std::unique_ptr<vm::Vcpu>> create_vcpu(const KvmSystem& system, const ProbeResult& assumed, vm::GuestMemory& memory,

@@ -109,7 +109,7 @@ bool is_advertised(const ZydisDecodedInstruction& insn, const Features& features
     case ZYDIS_ISA_SET_MONITOR:
       return features.monitor;
     case ZYDIS_ISA_SET_BMI1:
-      return features.bmi1;
+      return features.bmi1 || (insn.mnemonic == ZYDIS_MNEMONIC_TZCNT && features.tzcnt);
     case ZYDIS_ISA_SET_BMI2:
       return features.bmi2;
     case ZYDIS_ISA_SET_ADOX_ADCX:

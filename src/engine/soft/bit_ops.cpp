@@ -25,29 +25,40 @@ T changed_bit(T value, T bit, BitAction action) {
   }
 }
 
+/// Of bit 0 of `shifted`, the operand shifted to the right by the number of the bit, with all that was above it.
+void set_bit_flags(Core& core, uint64_t shifted) {
+  uint64_t changed = kCf, flags = shifted & kCf;
+  if (core.features.tcg && core.frame.lazy_flags != kLazyUnknown) {
+    unsigned top = (8u << lazy_width(core.frame.lazy_flags)) - 1;
+    flags |= ((core.cpu.rflags & kSf) >> 7 ^ (shifted >> top & 1)) << 11;
+    changed |= kAf | kOf;
+  }
+  set_flags(core, flags, changed);
+}
+
 template <typename T, BitAction action, typename TargetOfBit>
-void act_on_bit(Core& core, const TargetOfBit& target, uint64_t number) {
-  T bit = static_cast<T>(T{1} << number % kBits<T>);
+void act_on_bit(Core& core, const TargetOfBit& target, uint64_t number, uint64_t above) {
   T value = target.read();
-  target.write(changed_bit(value, bit, action));
-  set_flags(core, (value & bit) != 0 ? kCf : 0, kCf);
+  target.write(changed_bit(value, static_cast<T>(T{1} << number % kBits<T>), action));
+  set_bit_flags(core, (above | value) >> number % kBits<T>);
 }
 template <typename T, BitAction action>
 void act_on_bit_at(Core& core, uint64_t linear, uint64_t number) {
   if constexpr (action == BitAction::test) {
-    set_flags(core, core.memory.read<T>(linear) >> number % kBits<T> & 1, kCf);
+    set_bit_flags(core, core.memory.read<T>(linear) >> number % kBits<T>);
   } else {
-    act_on_bit<T, action>(core, MemoryTarget<T>(core, linear), number);
+    act_on_bit<T, action>(core, MemoryTarget<T>(core, linear), number, 0);
   }
 }
 
 template <typename T, BitAction action, bool by_immediate>
 void bit_of_register(Core& core, const Instruction& insn) {
   uint64_t number = by_immediate ? insn.immediate : read_register<T>(core, insn.other);
+  uint64_t whole = core.cpu.gpr[insn.reg];
   if constexpr (action == BitAction::test) {
-    set_flags(core, read_register<T>(core, insn.reg) >> number % kBits<T> & 1, kCf);
+    set_bit_flags(core, whole >> number % kBits<T>);
   } else {
-    act_on_bit<T, action>(core, RegisterTarget<T>(core, insn), number);
+    act_on_bit<T, action>(core, RegisterTarget<T>(core, insn), number, whole);
   }
 }
 template <typename T, BitAction action>
@@ -74,16 +85,29 @@ Handler bit_handler(const Decoded& decoded) {
   });
 }
 
+/// Of a source that is not 0.
+template <typename T>
+void set_scan_flags(Core& core, T source, T index) {
+  if (core.features.tcg) {
+    set_flags(core, result_flags(source));
+  } else if (core.features.scans_keep_flags) {
+    set_flags(core, 0, kZf);
+  } else {
+    set_flags(core, result_flags(index) & kPf);
+  }
+}
+
 template <typename T, bool memory, bool forward>
 void scan(Core& core, const Instruction& insn) {
   T value = read_source < T, memory ? Form::reg_mem : Form::reg_reg > (core, insn);
   if (value == 0) {
-    set_flags(core, kZf | kPf);
+    set_flags(core, kZf | kPf, core.features.scans_keep_flags ? kZf : kStatusFlags);
+    if (core.features.tcg) write_register<T>(core, insn.reg, read_register<T>(core, insn.reg));
     return;
   }
   T index = static_cast<T>(forward ? std::countr_zero(value) : static_cast<int>(kBits<T>) - 1 - std::countl_zero(value));
   write_register<T>(core, insn.reg, index);
-  set_flags(core, result_flags(index) & kPf);
+  set_scan_flags(core, value, index);
 }
 
 /// LZCNT and TZCNT.
@@ -92,7 +116,8 @@ void count_zeros(Core& core, const Instruction& insn) {
   T value = read_source < T, memory ? Form::reg_mem : Form::reg_reg > (core, insn);
   T count = static_cast<T>(trailing ? std::countr_zero(value) : std::countl_zero(value));
   write_register<T>(core, insn.reg, count);
-  set_flags(core, (value == 0 ? kCf : 0) | (count == 0 ? kZf : 0), kCountChanges);
+  uint64_t changes = core.features.tcg ? kStatusFlags : kCountChanges;
+  set_flags(core, (value == 0 ? kCf : 0) | (count == 0 ? kZf : 0), changes);
 }
 
 template <typename T, bool memory>
@@ -145,7 +170,7 @@ Handler handler_for(const Decoded& decoded) {
     case ZYDIS_MNEMONIC_BSR:
       return scanner<false>(decoded);
     case ZYDIS_MNEMONIC_TZCNT:
-      return decoded.features.bmi1 ? zero_counter<true>(decoded) : scanner<true>(decoded);
+      return decoded.features.tzcnt ? zero_counter<true>(decoded) : scanner<true>(decoded);
     case ZYDIS_MNEMONIC_LZCNT:
       return decoded.features.lzcnt ? zero_counter<false>(decoded) : scanner<false>(decoded);
     case ZYDIS_MNEMONIC_POPCNT:

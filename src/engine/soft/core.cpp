@@ -79,6 +79,7 @@ void Core::set_state(const vm::CpuState& state) {
   delivery_.reset();
   halted_ = shut_down_ = repeating_ = false;
   watch_hit_.reset();
+  frame.lazy_flags = kLazyUnknown;
   memory.watches().forget_hits();
   state_changed();
   memory.debug_registers_changed();
@@ -158,7 +159,8 @@ std::optional<vm::Exit> Core::between_instructions() {
 }
 
 bool Core::at_breakpoint() const {
-  return !breakpoints_.empty() && !repeating_ && std::ranges::binary_search(breakpoints_, cpu.linear_rip());
+  if (breakpoints_.empty() || !std::ranges::binary_search(breakpoints_, cpu.linear_rip())) return false;
+  return awaits_here() ? awaited->gpr == cpu.gpr : !repeating_;
 }
 
 vm::Exit Core::leave() {
@@ -216,8 +218,10 @@ bool Core::run_some() {
   auto instructions = alone ? block.instructions.first(1) : block.instructions;
   if (careful || !breakpoints_.empty()) {
     run_carefully(instructions);
+  } else if (features.tcg) {
+    run_plainly<true>(instructions);
   } else {
-    run_plainly(instructions);
+    run_plainly<false>(instructions);
   }
   return true;
 }
@@ -226,10 +230,15 @@ bool Core::can_translate() const {
   return translator_ && !in_progress() && !memory.checks_alignment() && (code_bits_ == 64 || flat_);
 }
 
+template <bool kLazy>
 void Core::run_plainly(std::span<const Instruction> instructions) {
   uint64_t changes = memory.code().changes();
   for (const Instruction& insn : instructions) {
-    execute(insn);
+    if constexpr (kLazy) {
+      execute_lazily(insn);
+    } else {
+      execute(insn);
+    }
     if (steps >= stop_at_ || memory.code().changes() != changes) return;
   }
 }
@@ -246,7 +255,12 @@ void Core::run_carefully(std::span<const Instruction> instructions) {
     uint8_t shadow_before = std::exchange(cpu.interrupt_shadow, uint8_t{0});
     shadow_ends_ = shadow_before != 0;
     try {
-      execute(insn);
+      if (features.tcg) {
+        execute_lazily(insn);
+        if (shadow_before != 0 || (flags_before & kTf) != 0) frame.lazy_flags = kLazyUnknown;  // a block of its own
+      } else {
+        execute(insn);
+      }
     } catch (...) {
       cpu.interrupt_shadow = shadow_before;
       shadow_ends_ = false;
@@ -274,6 +288,17 @@ inline void Core::execute(const Instruction& insn) {
   ++steps;
 }
 
+/// With CpuKind::tcg: what it knows of the flags ends with its block, and with an exit.
+void Core::execute_lazily(const Instruction& insn) {
+  uint64_t first = cpu.linear_rip(), behind = first + insn.length;
+  bool exits = !log.empty() || msr_.has_value();
+  bool crosses = (first ^ (behind - 1)) / vm::kPageSize != 0;
+  if (exits || crosses) frame.lazy_flags = kLazyUnknown;
+  execute(insn);
+  bool ends = exits || crosses || behind % vm::kPageSize == 0;
+  frame.lazy_flags = ends ? kLazyUnknown : after(insn.lazy_effect, frame.lazy_flags);
+}
+
 bool Core::execute_one(const Instruction& insn) {
   if (insn.mnemonic == ZYDIS_MNEMONIC_IN || insn.mnemonic == ZYDIS_MNEMONIC_OUT) {
     // What most accesses of devices are need no exception.
@@ -282,7 +307,11 @@ bool Core::execute_one(const Instruction& insn) {
       return false;
     }
   }
-  execute(insn);
+  if (features.tcg) {
+    execute_lazily(insn);
+  } else {
+    execute(insn);
+  }
   return true;
 }
 
@@ -385,6 +414,7 @@ void Core::deliver_pending() {
   if (delivery_->counts) ++steps;
   if (delivery_->kind == EventKind::nmi) cpu.nmi_masked = 1;
   cpu.interrupt_shadow = 0;
+  frame.lazy_flags = kLazyUnknown;
   repeating_ = false;
   log.clear();
   delivery_.reset();

@@ -94,7 +94,9 @@ class Core {
 
   /// How many iterations a REP string instruction may do in one call (at least 1). It adds to `steps` those beyond the
   /// first.
-  uint64_t iterations_allowed() const { return shadow_ends_ ? 1 : std::min(stop_at_ - steps, kIterationsAtOnce); }
+  uint64_t iterations_allowed() const {
+    return shadow_ends_ || awaits_here() ? 1 : std::min(stop_at_ - steps, kIterationsAtOnce);
+  }
   static constexpr uint64_t kIterationsAtOnce = 4096;  // so that a kick is seen soon
   /// Steps since the vCPU was made.
   uint64_t steps = 0;
@@ -126,6 +128,7 @@ class Core {
 
   std::atomic<bool> kicked{false};
   bool window_wanted = false;
+  const vm::CpuState* awaited = nullptr;  ///< vm::Vcpu::await()
   /// Linear addresses, sorted.
   void set_breakpoints(std::vector<uint64_t> addresses);
   void set_watchpoints(std::vector<vm::Watchpoint> watchpoints);
@@ -156,13 +159,17 @@ class Core {
 
   bool in_progress() const { return !log.empty() || msr_ || delivery_; }
   bool at_breakpoint() const;
+  /// Also between the iterations of a REP, where interrupts enter, too.
+  bool awaits_here() const { return awaited != nullptr && awaited->linear_rip() == cpu.linear_rip(); }
   std::optional<vm::Exit> between_instructions();
   bool run_some();
   bool can_translate() const;
+  template <bool kLazy>
   void run_plainly(std::span<const Instruction> instructions);
   void run_carefully(std::span<const Instruction> instructions);
   bool needs_care() const;
   void execute(const Instruction& insn);
+  void execute_lazily(const Instruction& insn);
   void execute_transaction(const Instruction& insn);
   void raise_debug_traps(const Instruction& insn, uint64_t flags_before);
   bool breaks_on_execution(unsigned i) const;

@@ -161,7 +161,7 @@ const ZydisDecoder& decoder_for(unsigned code_bits, const Features& features) {
     }
     return decoders;
   }();
-  return kDecoders[index(code_bits, features.lzcnt, features.bmi1)];
+  return kDecoders[index(code_bits, features.lzcnt, features.tzcnt)];
 }
 
 DecodeStatus decode(const uint8_t* bytes, size_t size, unsigned code_bits, const Features& features, NativeArena& arena,
@@ -186,6 +186,7 @@ DecodeStatus decode(const uint8_t* bytes, size_t size, unsigned code_bits, const
   take_condition_of_prefix(decoded.insn);
   insn = fields_of(decoded);
   insn.ends_block = ends_block(decoded.insn, insn) || loads_segment(decoded);
+  if (features.tcg) insn.lazy_effect = lazy_effect(decoded.insn, decoded.operands);
   if (!bind(decoded, arena, insn)) {
     insn.run = refuse;
     insn.ends_block = true;

@@ -20,7 +20,7 @@ void load_protected_segment(Core& core, vm::SegmentName name, uint16_t selector)
   }
   if (name == vm::ss) {
     uint64_t descriptor = read_stack_descriptor(core, selector, core.cpl(), kGeneralProtection);
-    core.cpu.segment[vm::ss] = take_segment(core, selector, descriptor);
+    core.cpu.segment[vm::ss] = take_segment(core, selector, descriptor, Loader::move);
     return;
   }
   uint64_t descriptor = read_descriptor(core, selector);
@@ -29,7 +29,7 @@ void load_protected_segment(Core& core, vm::SegmentName name, uint16_t selector)
   bool privileged = descriptor_conforms(descriptor) || (core.cpl() <= dpl && (selector & 3u) <= dpl);
   if (descriptor_is_system(descriptor) || !readable || !privileged) raise(kGeneralProtection, selector_error(selector));
   if (!descriptor_present(descriptor)) raise(kSegmentNotPresent, selector_error(selector));
-  core.cpu.segment[name] = take_segment(core, selector, descriptor);
+  core.cpu.segment[name] = take_segment(core, selector, descriptor, Loader::move);
 }
 
 }  // namespace
@@ -124,7 +124,8 @@ uint64_t read_stack_descriptor(Core& core, uint16_t selector, unsigned cpl, Vect
   return descriptor;
 }
 
-vm::Segment take_segment(Core& core, uint16_t selector, uint64_t descriptor) {
+vm::Segment take_segment(Core& core, uint16_t selector, uint64_t descriptor, Loader loader) {
+  if (core.features.tcg && loader == Loader::transfer) return unpack_descriptor(selector, descriptor);
   mark_accessed(core, selector, descriptor);
   vm::Segment segment = unpack_descriptor(selector, descriptor);
   segment.type |= kTypeAccessed;
@@ -142,7 +143,7 @@ void load_segment(Core& core, vm::SegmentName name, uint16_t selector) {
 
 void load_code_segment(Core& core, uint16_t selector, uint64_t descriptor, unsigned cpl) {
   auto with_cpl = static_cast<uint16_t>((selector & ~3u) | cpl);
-  core.cpu.segment[vm::cs] = take_segment(core, with_cpl, descriptor);
+  core.cpu.segment[vm::cs] = take_segment(core, with_cpl, descriptor, Loader::transfer);
   core.state_changed();
 }
 

@@ -71,7 +71,9 @@ vm::Segment null_stack_segment(uint16_t selector, unsigned cpl);
 /// The stack segment for code at `cpl`, its descriptor read and checked, but neither loaded nor marked accessed. Null
 /// selectors are the caller's. Raises `fault`(selector | ext), #SS(selector | ext) when it is not present.
 uint64_t read_stack_descriptor(Core& core, uint16_t selector, unsigned cpl, Vector fault, uint32_t ext = 0);
-/// Marks accessed and unpacks.
-vm::Segment take_segment(Core& core, uint16_t selector, uint64_t descriptor);
+/// Who loads a segment register: a move to it, or a jump, call, return, interrupt or task switch.
+enum class Loader : uint8_t { move, transfer };
+/// Marks accessed (not so a transfer of CpuKind::tcg) and unpacks.
+vm::Segment take_segment(Core& core, uint16_t selector, uint64_t descriptor, Loader loader);
 
 }  // namespace dejavm::soft

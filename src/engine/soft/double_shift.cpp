@@ -36,6 +36,35 @@ struct DoubleRight {
   }
 };
 
+/// As CpuKind::tcg has it: the flags of the last of `count` shifts by one; 16 bits beyond the width take from the first
+/// operand again (tcg_flags.h).
+template <bool left>
+struct DoubleOfTcg {
+  template <typename T>
+  static Outcome<T> apply(T value, T fill, unsigned count) {
+    constexpr unsigned kWidth = kBits<T>;
+    T result = moved(value, fill, count), before_last = count == 1 ? value : moved(value, fill, count - 1);
+    uint64_t carry = left ? top_bit(before_last) : static_cast<uint64_t>(before_last & 1);
+    // Of 64 bits only the first operand counts as moved so far.
+    if constexpr (kWidth == 64) before_last = left ? value << (count - 1) : value >> (count - 1);
+    return {result, result_flags(result) | carry | top_bit(static_cast<T>(before_last ^ result)) << 11};
+  }
+
+ private:
+  template <typename T>
+  static T moved(T value, T fill, unsigned count) {
+    constexpr unsigned kWidth = kBits<T>;
+    if (count < kWidth) {
+      return left ? static_cast<T>(value << count | fill >> (kWidth - count))
+                  : static_cast<T>(value >> count | fill << (kWidth - count));
+    }
+    unsigned beyond = count - kWidth;  // of 16 bits only
+    uint32_t wide = left ? uint32_t{static_cast<uint16_t>(fill)} << 16 | static_cast<uint16_t>(value)
+                         : uint32_t{static_cast<uint16_t>(value)} << 16 | static_cast<uint16_t>(fill);
+    return static_cast<T>(left ? wide << beyond >> 16 : wide >> beyond);
+  }
+};
+
 template <typename Op, typename T, bool memory, bool by_cl>
 void double_shift(Core& core, const Instruction& insn) {
   uint64_t amount = by_cl ? core.cpu.gpr[vm::rcx] : insn.immediate;
@@ -62,10 +91,11 @@ Handler double_shifter(const Decoded& decoded) {
 }  // namespace
 
 bool bind_double_shift(const Decoded& decoded, Instruction& insn) {
+  bool tcg = decoded.features.tcg;
   if (decoded.insn.mnemonic == ZYDIS_MNEMONIC_SHLD) {
-    insn.run = double_shifter<DoubleLeft>(decoded);
+    insn.run = tcg ? double_shifter<DoubleOfTcg<true>>(decoded) : double_shifter<DoubleLeft>(decoded);
   } else if (decoded.insn.mnemonic == ZYDIS_MNEMONIC_SHRD) {
-    insn.run = double_shifter<DoubleRight>(decoded);
+    insn.run = tcg ? double_shifter<DoubleOfTcg<false>>(decoded) : double_shifter<DoubleRight>(decoded);
   } else {
     return false;
   }

@@ -42,7 +42,8 @@ void compare_and_exchange(Core& core, const Instruction& insn) {
   Outcome<T> difference = subtract(read_register<T>(core, vm::rax), old);
   bool equal = (difference.flags & kZf) != 0;
   if (equal || memory) target.write(equal ? read_register<T>(core, source) : old);
-  if (!equal) write_register<T>(core, vm::rax, old);
+  // QEMU's TCG writes the accumulator of a locked one in either case, which a 32-bit register shows.
+  if (!equal || (insn.lock && core.features.tcg)) write_register<T>(core, vm::rax, old);
   set_flags(core, difference.flags);
 }
 

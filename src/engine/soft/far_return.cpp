@@ -56,7 +56,7 @@ void return_with_stack(Core& core, const ReturnTarget& target, uint16_t stack_se
     stack = null_stack_segment(stack_selector, target.cpl);
   } else {
     uint64_t descriptor = read_stack_descriptor(core, stack_selector, target.cpl, kGeneralProtection);
-    stack = take_segment(core, stack_selector, descriptor);
+    stack = take_segment(core, stack_selector, descriptor, Loader::transfer);
   }
   core.cpu.segment[vm::ss] = stack;
   load_code_segment(core, target.selector, target.descriptor, target.cpl);

@@ -58,6 +58,10 @@ Features Features::of(const vm::CpuModel& model) {
   Features features;
   read_standard(leaf(model, 1), leaf(model, 7), features);
   read_extended(leaf(model, 0x80000001), features);
+  features.tzcnt = features.bmi1 || model.counts_zeros;
+  features.lzcnt |= model.counts_zeros;
+  features.scans_keep_flags = model.kind == vm::CpuKind::amd_zen3;
+  features.tcg = model.kind == vm::CpuKind::tcg;
   unsigned bits = leaf(model, 0x80000008).eax & 0xff;
   // A table comes from a trace, and widths outside the architecture's (AMD64 APM volume 2, section 5.1) would break masks.
   if (bits >= 32 && bits <= 52) features.physical_bits = bits;

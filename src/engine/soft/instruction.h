@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "engine/soft/native_code.h"
+#include "engine/soft/tcg_flags.h"
 #include "vm/cpu_state.h"
 
 namespace dejavm::soft {
@@ -51,6 +52,7 @@ struct Instruction {
   /// Core keeps a copy of the CPU's registers around it and puts it back when it faults or leaves.
   bool transactional = false;
   bool rex = false;
+  LazyEffect lazy_effect = LazyEffect::keeps;  ///< for CpuKind::tcg
 };
 
 }  // namespace dejavm::soft

@@ -29,6 +29,8 @@ struct Event {
 uint64_t flags_to_push(const Core& core, EventKind kind, uint8_t vector) {
   bool fault = kind == EventKind::exception && vector != kDebug && vector != kDoubleFault && vector != kBreakpoint &&
                vector != kOverflow;
+  // QEMU's TCG never sets it; kvm-amd on it does for those that it intercepts and injects again.
+  if (core.features.tcg) fault = kind == EventKind::exception && (vector == kInvalidOpcode || vector == kAlignmentCheck);
   return fault ? core.cpu.rflags | kRf : core.cpu.rflags;
 }
 

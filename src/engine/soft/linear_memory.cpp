@@ -98,7 +98,10 @@ PagePlace LinearMemory::locate_slowly(uint64_t linear, Reach reach, Rights right
     }
   }
   Walk walked = walk_tables(linear, reach, rights);
-  if (walked.fault) page_fault(cpu_, linear, walked.error_code);
+  if (walked.fault) {
+    if (features_.tcg) set_accessed_of_tcg(memory_, walked);
+    page_fault(cpu_, linear, walked.error_code);
+  }
   set_accessed(memory_, walked, reach);
   remember_tables(linear, walked);
   PagePlace place = place_of(linear, walked);

@@ -39,7 +39,19 @@ using Double = typename Wide<T>::Unsigned;
 template <typename T>
 using SignedDouble = typename Wide<T>::Signed;
 
-void set_multiply_flags(Core& core, bool lost_bits) { set_flags(core, lost_bits ? kCf | kOf : 0, kMultiplyChanges); }
+/// `low`: the product as far as its operands' size holds it.
+template <typename T>
+void set_multiply_flags(Core& core, T low, bool lost_bits) {
+  uint64_t lost = lost_bits ? kCf | kOf : 0;
+  if (core.features.tcg) {
+    set_flags(core, result_flags(low) | lost);
+  } else {
+    set_flags(core, lost, kMultiplyChanges);
+  }
+}
+void set_divide_flags(Core& core) {
+  if (!core.features.tcg) set_flags(core, kDivideFlags, kDivideChanges);
+}
 
 /// AX, DX:AX, EDX:EAX or RDX:RAX.
 template <typename T>
@@ -63,7 +75,7 @@ void multiply(Core& core, const Instruction& insn) {
   Double<T> product = static_cast<Double<T>>(factor * read_register<T>(core, vm::rax));
   T high = static_cast<T>(product >> kBits<T>);
   write_pair<T>(core, high, static_cast<T>(product));
-  set_multiply_flags(core, high != 0);
+  set_multiply_flags(core, static_cast<T>(product), high != 0);
 }
 
 template <typename T>
@@ -80,7 +92,7 @@ template <typename T, bool memory>
 void multiply_signed(Core& core, const Instruction& insn) {
   SignedDouble<T> product = signed_product<T>(read_first<T, memory>(core, insn), read_register<T>(core, vm::rax));
   write_pair<T>(core, static_cast<T>(product >> kBits<T>), static_cast<T>(product));
-  set_multiply_flags(core, !fits<T>(product));
+  set_multiply_flags(core, static_cast<T>(product), !fits<T>(product));
 }
 
 /// reg *= operand, or reg = operand * immediate.
@@ -90,7 +102,7 @@ void multiply_into(Core& core, const Instruction& insn) {
   T other = by_immediate ? static_cast<T>(insn.immediate) : read_register<T>(core, insn.reg);
   SignedDouble<T> product = signed_product<T>(factor, other);
   write_register<T>(core, insn.reg, static_cast<T>(product));
-  set_multiply_flags(core, !fits<T>(product));
+  set_multiply_flags(core, static_cast<T>(product), !fits<T>(product));
 }
 
 template <typename T, bool memory>
@@ -101,7 +113,7 @@ void divide(Core& core, const Instruction& insn) {
   Double<T> quotient = static_cast<Double<T>>(dividend / divisor);
   if (quotient > std::numeric_limits<T>::max()) raise(kDivideError);
   write_pair<T>(core, static_cast<T>(dividend % divisor), static_cast<T>(quotient));
-  set_flags(core, kDivideFlags, kDivideChanges);
+  set_divide_flags(core);
 }
 
 template <typename T, bool memory>
@@ -116,7 +128,7 @@ void divide_signed(Core& core, const Instruction& insn) {
   SignedDouble<T> quotient = static_cast<SignedDouble<T>>(dividend / divisor);
   if (!fits<T>(quotient)) raise(kDivideError);
   write_pair<T>(core, static_cast<T>(dividend % divisor), static_cast<T>(quotient));
-  set_flags(core, kDivideFlags, kDivideChanges);
+  set_divide_flags(core);
 }
 
 /// IMUL with one operand, two or three.

@@ -159,6 +159,12 @@ Walk walk(const vm::CpuState& cpu, const vm::GuestMemory& memory, const Features
   return walker.result;
 }
 
+void set_accessed_of_tcg(vm::GuestMemory& memory, Walk walked) {
+  bool last_refused = (walked.error_code & kFaultPresent) != 0;
+  if (last_refused) --walked.count;
+  set_accessed(memory, walked, Reach::read);
+}
+
 void set_accessed(vm::GuestMemory& memory, Walk& walked, Reach reach) {
   for (unsigned i = 0; i < walked.count; ++i) {
     WalkStep& step = walked.steps[i];

@@ -55,5 +55,7 @@ Walk walk(const vm::CpuState& cpu, const vm::GuestMemory& memory, const Features
 /// read-modify-write instruction meets a read-only page: kvm.ko has read the page before the write faults, so the accessed
 /// bits are set. Bits that are set already cost nothing; entries in ROM stay as they are.
 void set_accessed(vm::GuestMemory& memory, Walk& walked, Reach reach);
+/// After a walk that faulted: QEMU's TCG sets the accessed bit of each entry before it goes on to the next level.
+void set_accessed_of_tcg(vm::GuestMemory& memory, Walk walked);
 
 }  // namespace dejavm::soft

@@ -96,6 +96,27 @@ struct RotateCarryRight {
   }
 };
 
+// What CpuKind::tcg has of its own (tcg_flags.h).
+
+template <typename Op>
+struct WithoutHalfCarry {
+  template <typename T>
+  static Outcome<T> apply(T value, unsigned count, uint64_t flags) {
+    Outcome<T> result = Op::template apply<T>(value, count, flags);
+    return {result.value, result.flags & ~kAf};
+  }
+};
+/// Through the carry all the way round nothing happens; OF tells whether the sign has changed.
+template <typename Op>
+struct RotateCarryOfTcg {
+  template <typename T>
+  static Outcome<T> apply(T value, unsigned count, uint64_t flags) {
+    if (count % (kBits<T> + 1) == 0) return {value, flags};
+    Outcome<T> result = Op::template apply<T>(value, count, flags);
+    return {result.value, (result.flags & ~kOf) | top_bit(static_cast<T>(value ^ result.value)) << 11};
+  }
+};
+
 /// A count of 0 writes the operand back as it is: devices see it, and a 32-bit register loses its upper half.
 template <typename Op, typename T, bool memory, bool by_cl>
 void shift(Core& core, const Instruction& insn) {
@@ -120,15 +141,16 @@ Handler shifter(const Decoded& decoded) {
 }  // namespace
 
 bool bind_shift(const Decoded& decoded, Instruction& insn) {
+  bool tcg = decoded.features.tcg;
   switch (decoded.insn.mnemonic) {
     case ZYDIS_MNEMONIC_SHL:
-      insn.run = shifter<ShiftLeft>(decoded);
+      insn.run = tcg ? shifter<WithoutHalfCarry<ShiftLeft>>(decoded) : shifter<ShiftLeft>(decoded);
       return true;
     case ZYDIS_MNEMONIC_SHR:
-      insn.run = shifter<ShiftRight>(decoded);
+      insn.run = tcg ? shifter<WithoutHalfCarry<ShiftRight>>(decoded) : shifter<ShiftRight>(decoded);
       return true;
     case ZYDIS_MNEMONIC_SAR:
-      insn.run = shifter<ShiftArithmetic>(decoded);
+      insn.run = tcg ? shifter<WithoutHalfCarry<ShiftArithmetic>>(decoded) : shifter<ShiftArithmetic>(decoded);
       return true;
     case ZYDIS_MNEMONIC_ROL:
       insn.run = shifter<RotateLeft>(decoded);
@@ -137,10 +159,10 @@ bool bind_shift(const Decoded& decoded, Instruction& insn) {
       insn.run = shifter<RotateRight>(decoded);
       return true;
     case ZYDIS_MNEMONIC_RCL:
-      insn.run = shifter<RotateCarryLeft>(decoded);
+      insn.run = tcg ? shifter<RotateCarryOfTcg<RotateCarryLeft>>(decoded) : shifter<RotateCarryLeft>(decoded);
       return true;
     case ZYDIS_MNEMONIC_RCR:
-      insn.run = shifter<RotateCarryRight>(decoded);
+      insn.run = tcg ? shifter<RotateCarryOfTcg<RotateCarryRight>>(decoded) : shifter<RotateCarryRight>(decoded);
       return true;
     default:
       return false;

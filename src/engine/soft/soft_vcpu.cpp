@@ -94,6 +94,8 @@ class SoftVcpu final : public vm::Vcpu {
     return {};
   }
 
+  void await(const vm::CpuState* state) override { core_.awaited = state; }
+
   Status set_watchpoints(std::span<const vm::Watchpoint> watchpoints) override {
     for (const vm::Watchpoint& one : watchpoints) {
       uint64_t end = one.by == vm::Watchpoint::By::physical ? kPhysicalEnd : 0;  // 0: 2^64

@@ -40,7 +40,7 @@ Stack inner_stack(Core& core, unsigned cpl, uint32_t ext) {
   }
   if (is_null(selector)) raise(kInvalidTss, ext);
   uint64_t descriptor = read_stack_descriptor(core, selector, cpl, kInvalidTss, ext);
-  stack.segment = take_segment(core, selector, descriptor);
+  stack.segment = take_segment(core, selector, descriptor, Loader::transfer);
   return stack;
 }
 

@@ -87,7 +87,11 @@ void load_local_table(Core& core, const Instruction& insn) {
   require_protected_supervisor(core);
   uint16_t selector = word_operand(core, insn);
   if (is_null(selector)) {
-    core.cpu.ldt = null_segment(selector);
+    // QEMU's TCG leaves the attributes; nothing is in reach of its limit in either case.
+    vm::Segment none = core.features.tcg ? core.cpu.ldt : null_segment(selector);
+    none.base = none.limit = 0;
+    none.selector = selector;
+    core.cpu.ldt = none;
     return;
   }
   uint64_t descriptor = 0;

@@ -95,8 +95,8 @@ TEST(VmOptions, AreQemus) {
   EXPECT_EQ(o.devices[0].name, "edu");
   EXPECT_EQ(o.devices[0].properties.at("dma_delay_us"), "50");
   EXPECT_EQ(o.serial, "null");
-  EXPECT_TRUE(o.no_reboot && o.stopped);
-  EXPECT_EQ(o.gdb, "tcp::1234");
+  EXPECT_TRUE(o.no_reboot && o.connections.stopped);
+  EXPECT_EQ(o.connections.gdb, "tcp::1234");
   EXPECT_EQ(o.debugcon_port, 0x402u);
   EXPECT_EQ(o.bios, "x.bin");
   EXPECT_EQ(o.accel, "kvm");

@@ -18,7 +18,7 @@ class DebugTargetTest : public testing::Test {
  protected:
   gdb::Stop go(vm::SessionStop stop, ResumeKind kind = ResumeKind::go) {
     session_.stops.push_back(std::move(stop));
-    return target_.resume(kind).value();
+    return target_.resume({kind}).value();
   }
   vm::SessionStop device_stop(unsigned id = 0) {
     return {.kind = From::device,
@@ -82,7 +82,7 @@ TEST_F(DebugTargetTest, AWatchOnRamWalksUntilItChanges) {
     if (session_.resumed.size() == 2) *session_.memory().host(0x2001) = 9;
   };
 
-  gdb::Stop stop = target_.resume(ResumeKind::go).value();
+  gdb::Stop stop = target_.resume({ResumeKind::go}).value();
 
   EXPECT_EQ(stop.kind, To::watch);
   EXPECT_EQ(stop.watch_addr, 0x2000u);

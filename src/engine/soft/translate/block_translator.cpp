@@ -45,6 +45,9 @@ void BlockTranslator::decode_sites(const Block& block, size_t count) {
       CHECK(ZYAN_SUCCESS(
           ZydisDecoderDecodeOperands(&decoder, &context, &site.decoded, site.operands, site.decoded.operand_count_visible)));
       site.effect = flag_effect(site.decoded);
+      bool scans = site.effect && site.effect->undefined == FlagEffect::Undefined::scan;
+      if (scans && core_.features.scans_keep_flags) site.effect->writes = FlagEffect::Writes::some;
+      if (core_.features.tcg && has_other_result(site.decoded)) site.effect.reset();
       site.is_vector = !site.effect && is_plain_vector(site);
     } else {
       site.decoded = {};
@@ -125,6 +128,7 @@ bool BlockTranslator::emit_special(const Site& site) {
 
 void BlockTranslator::emit_site(const Site& site) {
   if (does_nothing(site)) return;
+  if (core_.features.tcg && site.insn->ends_block) emit_lazy_flags(site);
   bool is_branch = site.insn->ends_block && site.decoded.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
   if (is_branch && emit_branch(site)) {
     ended_ = true;
@@ -180,6 +184,7 @@ TranslatedBlock BlockTranslator::translate(const Block& block, size_t count, con
   begin(key);
   decode_sites(block, count);
   find_live_flags();
+  if (core_.features.tcg) find_lazy_flags();
   TranslatedBlock result{.key = key,
                          .pieces = block.pieces,
                          .second_page = block.page_count == 2 ? block.second_page : 0,
@@ -189,6 +194,7 @@ TranslatedBlock BlockTranslator::translate(const Block& block, size_t count, con
   emit_countdown();
   for (const Site& site : sites_) emit_site(site);
   if (!ended_) {
+    if (core_.features.tcg) emit_lazy_flags(sites_.back());
     save_flags();
     emit_link(sites_.back().behind, std::nullopt);
   }

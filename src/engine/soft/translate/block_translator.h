@@ -55,6 +55,8 @@ struct SlowPoint {
   const Instruction* insn = nullptr;
   uint64_t rip = 0;
   uint32_t steps_behind = 0;  ///< of the block's steps, this instruction's and those behind it
+  LazyFlags lazy_flags = kLazyUnknown;
+  bool lazy_flags_kept = true;  ///< they are as the frame has them
 };
 
 /// A jump to a known address: `place` is its distance, which leads to an exit until the target is translated.
@@ -101,6 +103,7 @@ class BlockTranslator {
     bool flags_live = true;  ///< somebody may see the flags that it leaves
     std::optional<FlagEffect> effect;
     bool is_vector = false;
+    std::optional<LazyFlags> lazy_flags;  ///< before it, with CpuKind::tcg; nothing: as at the block's start
   };
   /// A general register operand: where it is encoded, and the host register that takes its place.
   struct RegisterUse {
@@ -130,6 +133,9 @@ class BlockTranslator {
   void begin(const BlockKey& key);
   void decode_sites(const Block& block, size_t count);
   void find_live_flags();
+  void find_lazy_flags();
+  void emit_lazy_flags(const Site& site);
+  bool depends_on_lazy_flags(const Site& site) const;
   void emit_entry(const Block& block, TranslatedBlock& result);
   void emit_countdown();
   void emit_page_check(uint64_t linear, uint64_t page);

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "engine/soft/tcg_flags.h"
+
 namespace dejavm::soft {
 
 /// An entry of a jump cache: where the code for a guest address begins.
@@ -28,6 +30,8 @@ struct CodeFrame {
   uint8_t sse_blocked = 0;
   /// CLI faults (CPL above IOPL); changes as seldom.
   uint8_t cli_blocked = 0;
+  /// What CpuKind::tcg knows of the flags where the present block began, or where the last slow path ended.
+  LazyFlags lazy_flags = kLazyUnknown;
   const JumpTarget* jumps = nullptr;       ///< the jump cache of the present mode
   const uint8_t* next_code = nullptr;      ///< of an indirect call, while its return address is pushed
   const uint8_t* string_source = nullptr;  ///< of REP MOVS, while its destination is looked for

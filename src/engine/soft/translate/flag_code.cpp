@@ -82,6 +82,7 @@ bool BlockTranslator::emit_push_flags(const Site& site) {
 
 /// Whether the flags that it leaves are those of the CPU model, or nobody looks at them.
 bool BlockTranslator::flags_are_known(const Site& site, const FlagEffect& effect) const {
+  if (depends_on_lazy_flags(site)) return false;
   switch (effect.undefined) {
     case FlagEffect::Undefined::half_carry:
       return trusted_flags_.half_carry || !site.flags_live;
@@ -92,6 +93,36 @@ bool BlockTranslator::flags_are_known(const Site& site, const FlagEffect& effect
     default:
       return true;
   }
+}
+
+/// Where the state at the block's start tells, the slow path runs the instruction and knows it.
+bool BlockTranslator::depends_on_lazy_flags(const Site& site) const {
+  LazyEffect effect = site.insn->lazy_effect;
+  return core_.features.tcg && !site.lazy_flags && (effect == LazyEffect::forgets_result || effect == LazyEffect::tests_bit);
+}
+
+void BlockTranslator::find_lazy_flags() {
+  std::optional<LazyFlags> flags;
+  for (Site& site : sites_) {
+    site.lazy_flags = flags;
+    LazyEffect effect = site.insn->lazy_effect;
+    if (flags || !(effect == LazyEffect::keeps || depends_on_lazy_flags(site))) flags = after(effect, flags.value_or(0));
+  }
+}
+
+/// Behind `site`, which is the last one: to the frame. Changes no host flag.
+void BlockTranslator::emit_lazy_flags(const Site& site) {
+  bool ends = (site.rip + site.insn->length) % vm::kPageSize == 0 || site.rip / vm::kPageSize != (site.behind - 1) / vm::kPageSize;
+  std::optional<LazyFlags> flags = site.lazy_flags;
+  LazyEffect effect = site.insn->lazy_effect;
+  if (ends || effect == LazyEffect::forgets) {
+    flags = kLazyUnknown;
+  } else if (flags || effect >= LazyEffect::sets) {
+    flags = after(effect, flags.value_or(0));
+  }
+  if (!flags) return;
+  out_.with_field({0xc6}, 0, fields_.lazy_flags(), false);  // mov byte
+  out_.byte(*flags);
 }
 
 /// From the end: whether somebody may see the flags that each instruction leaves. Whatever is not a known instruction on

@@ -58,13 +58,24 @@ bool samples_are_amd() {
          test_bit(2 | kKept | kOf, 0) == (kKept | kOf);
 }
 
-/// AMD's own CPUs differ: Zen 4 has these flags, Zen 3 keeps them.
-bool scans_are_the_models() {
+// AMD's own CPUs differ: Zen 4 has flags of its own, Zen 3 keeps them.
+
+bool scans_set_flags() {
   auto forward = DEJAVM_FLAGS_AFTER("bsfl %k1, %k1");
   auto backward = DEJAVM_FLAGS_AFTER("bsrl %k1, %k1");
   constexpr uint64_t kOthers = kSf | kCf | kOf | kAf;
   auto is_model = [](auto scan) {
     return scan(2 | kOthers, 8) == kPf && scan(2 | kOthers | kPf, 16) == 0 && scan(2 | kOthers, 0) == (kZf | kPf);
+  };
+  return is_model(forward) && is_model(backward);
+}
+
+bool scans_keep_flags() {
+  auto forward = DEJAVM_FLAGS_AFTER("bsfl %k1, %k1");
+  auto backward = DEJAVM_FLAGS_AFTER("bsrl %k1, %k1");
+  constexpr uint64_t kOthers = kSf | kCf | kOf | kAf;
+  auto is_model = [](auto scan) {
+    return scan(2 | kOthers, 8) == kOthers && scan(2 | kPf | kZf, 16) == kPf && scan(2 | kOthers, 0) == (kOthers | kZf);
   };
   return is_model(forward) && is_model(backward);
 }
@@ -160,10 +171,10 @@ std::optional<FlagEffect> flag_effect(const ZydisDecodedInstruction& insn) {
   return bits_effect(insn);
 }
 
-HostFlags HostFlags::of_this_host() {
+HostFlags HostFlags::of_this_host(const Features& features) {
   bool half_carry = logic_clears_half_carry();
-  bool others = half_carry && is_amd() && samples_are_amd();
-  return {half_carry, others, others && scans_are_the_models()};
+  bool others = half_carry && is_amd() && samples_are_amd() && !features.tcg;
+  return {half_carry, others, others && (features.scans_keep_flags ? scans_keep_flags() : scans_set_flags())};
 }
 
 }  // namespace dejavm::soft

@@ -5,6 +5,8 @@
 
 #include <optional>
 
+#include "engine/soft/features.h"
+
 namespace dejavm::soft {
 
 /// An integer instruction that translated code may contain.
@@ -27,13 +29,13 @@ struct FlagEffect {
 /// nullopt: not on the list; the interpreter runs it.
 std::optional<FlagEffect> flag_effect(const ZydisDecodedInstruction& insn);
 
-/// What of the undefined flags this host sets as the CPU model `amd` does.
+/// What of the undefined flags this host sets as the guest's CPU does.
 struct HostFlags {
   bool half_carry = false;  ///< AF after AND, OR, XOR and TEST: in all CPUs that are known; a sample is looked at
   bool others = false;      ///< on an AMD, where samples come out right: an emulator may call itself AMD
   bool scans = false;       ///< BSF and BSR: on some of those
 
-  static HostFlags of_this_host();
+  static HostFlags of_this_host(const Features& features);
 };
 
 }  // namespace dejavm::soft

@@ -79,7 +79,7 @@ void BlockTranslator::end_of_slow(size_t first_cold) {
 void BlockTranslator::load_slow_point(const Site& site) {
   out_.constant(kScratch, shared_.points.size());
   auto behind = static_cast<uint32_t>(sites_.size() - site.number);
-  shared_.points.push_back({site.insn, site.rip, behind});
+  shared_.points.push_back({site.insn, site.rip, behind, site.lazy_flags.value_or(kLazyUnknown), !site.lazy_flags});
 }
 
 /// Comes back with the flags in both places.

@@ -37,6 +37,7 @@ class StateFields {
   Field flags() const { return of(&core_.frame.flags); }
   Field sse_blocked() const { return of(&core_.frame.sse_blocked); }
   Field cli_blocked() const { return of(&core_.frame.cli_blocked); }
+  Field lazy_flags() const { return of(&core_.frame.lazy_flags); }
   Field rflags() const { return of(&core_.cpu.rflags); }
   Field jumps() const { return of(&core_.frame.jumps); }
   Field next_code() const { return of(&core_.frame.next_code); }

@@ -32,7 +32,7 @@ bool Translator::host_can_translate() {
 Result<std::unique_ptr<Translator>> Translator::create(Core& core, const TranslatorOptions& options) {
   CHECK(options.code_size >= kMinCodeSize);
   TRY_ASSIGN(ExecutableMemory memory, ExecutableMemory::create(options.code_size, core.executable_pool));
-  HostFlags host_flags = options.trust_host_flags ? HostFlags::of_this_host() : HostFlags{};
+  HostFlags host_flags = options.trust_host_flags ? HostFlags::of_this_host(core.features) : HostFlags{};
   return std::unique_ptr<Translator>(new Translator(core, std::move(memory), host_flags, options.visits));
 }
 
@@ -262,6 +262,7 @@ const uint8_t* Translator::run_slowly(Translator* translator, uint32_t point) no
 bool Translator::run_point(const SlowPoint& point) {
   keep_flags_in_state();
   core_.cpu.rip = point.rip;
+  if (!point.lazy_flags_kept) core_.frame.lazy_flags = point.lazy_flags;
   core_.steps = until_ - static_cast<uint64_t>(core_.frame.left) - point.steps_behind;
   try {
     if (core_.execute_one(*point.insn)) return true;
