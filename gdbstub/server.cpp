@@ -139,7 +139,7 @@ class Serving {
     std::optional<ServeEnd> end;
     for (bool attached = true; attached;) {
       const Conversation::Next next = conversation.advance();
-      client.send(conversation.take_output());
+      send_output(client, conversation);
       switch (next.kind) {
         case Conversation::Next::Kind::input:
           stand_until_ready(client.fd(), Attendant::Standing::held);
@@ -181,10 +181,15 @@ class Serving {
     const bool stays = request.goes() && conversation.has_more_requests();
     const Result<Stop> stop = stays ? interrupted() : resume(request, client.fd(), look);
     conversation.stopped(stop);
-    client.send(conversation.take_output());
+    send_output(client, conversation);
     conversation.receive(received);
     if (stop && stop->kind == Stop::Kind::exited) return ServeEnd{ServeEnd::Kind::exited, stop->exit_status, ""};
     return std::nullopt;
+  }
+
+  void send_output(Client& client, Conversation& conversation) {
+    conversation.take_output(output_);
+    client.send(output_);
   }
 
   /// Resumes the target under a Watcher. What the attendant wants in between does not end it, unless that is to stand. On
@@ -226,6 +231,7 @@ class Serving {
   bool running_ = false;  // what a guest does that no debugger holds
   bool quits_ = false;
   bool interrupt_may_be_pending_ = false;
+  std::string output_;  // what is being sent; kept, because new room for each answer of 64 KiB is not cheap
 };
 
 }  // namespace

@@ -78,12 +78,12 @@ for ((round = 1; round <= rounds; round++)); do
   dejavm mmio "${in_loop[@]}" 'monitor mmio break edu+0 r value 1' 'timed continue'
   dejavm agent "${in_loop[@]}" "$after_read \$rax == 1" 'timed continue'
   dejavm step "${in_loop[@]}" "timed stepi $steps"
-  dejavm dump "${in_loop[@]}" "$dump"
-  with mock "$dump" -- "$build/tests/bench/mock_stub" "$work/gdb.sock"
+  dejavm dump "${in_loop[@]}" "$dump" "$dump" "$dump"
+  with mock "$dump" "$dump" "$dump" -- "$build/tests/bench/mock_stub" "$work/gdb.sock"
   [ -n "$with_qemu" ] || continue
   qemu qemu_condition "${in_loop[@]}" "$after_read \$rax == 1 || ++\$n == $hits" 'timed continue'
   qemu qemu_step "${in_loop[@]}" "timed stepi $steps"
-  qemu qemu_dump "${in_loop[@]}" "$dump"
+  qemu qemu_dump "${in_loop[@]}" "$dump" "$dump" "$dump"
 done
 
 mmio=$(rate $reads mmio) agent=$(rate $reads agent) step=$(rate $steps step) dump=$(rate $megabytes dump) mock=$(rate $megabytes mock)
