@@ -109,12 +109,13 @@ std::optional<Conversation::Refusal> Conversation::check_arguments(const Command
   }
   for (const auto& argument : arguments.items()) {
     const std::string& name = argument.key();
+    const Json& value = argument.value();
     auto is_it = [&name](const char* known) { return name == known; };
     if (std::ranges::none_of(command.required, is_it) && std::ranges::none_of(command.optional, is_it))
       return Refusal{kGeneric, fmt::format("Parameter '{}' is unexpected", name)};
     if (name == "icount" && !count_in(arguments, "icount"))
       return Refusal{kGeneric, "Invalid parameter type for 'icount', expected: integer"};
-    if (name == "command-line" && !argument.value().is_string())
+    if (name == "command-line" && !value.is_string())
       return Refusal{kGeneric, "Invalid parameter type for 'command-line', expected: string"};
   }
   return std::nullopt;
