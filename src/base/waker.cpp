@@ -9,6 +9,12 @@
 #include <csignal>
 
 namespace dejavm {
+namespace {
+
+constexpr uint64_t kNsPerSecond = 1'000'000'000;
+constexpr uint64_t kShortestSleepNs = 50'000;  // the clock need not be the host's, and may stand still
+
+}  // namespace
 
 Result<std::unique_ptr<Waker>> Waker::create(const Clock& clock, std::function<void()> kick) {
   Fd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
@@ -51,13 +57,15 @@ void Waker::unwatch(int fd) {
   std::erase(fds_, fd);
 }
 
-void Waker::set_deadline(std::optional<uint64_t> ns) {
+void Waker::set_deadline(std::optional<uint64_t> ns, uint64_t grace_ns) {
   std::lock_guard lock(mutex_);
-  if (deadline_ == ns) return;
+  uint64_t kick = ns ? *ns + std::min(grace_ns, UINT64_MAX - *ns) : 0;
+  if (deadline_ == ns && deadline_kick_ == kick) return;
   std::optional<uint64_t> kick_before = attention() ? kick_at_ : std::nullopt;  // what came while the caller was busy
-  bool sooner = ns && (!kick_at_ || *ns + kGraceNs < *kick_at_);
+  bool sooner = ns && (!kick_at_ || kick < *kick_at_);
   deadline_ = ns;
-  kick_at_ = ns ? std::optional(*ns + kGraceNs) : std::nullopt;
+  deadline_kick_ = kick;
+  kick_at_ = ns ? std::optional(kick) : std::nullopt;
   if (kick_before) kick_at_ = kick_at_ ? std::min(*kick_at_, *kick_before) : kick_before;
   if (sooner) ring();
 }
@@ -74,7 +82,7 @@ void Waker::demand() {
 void Waker::rearm() {
   std::lock_guard lock(mutex_);
   attention_.store(false, std::memory_order_release);
-  kick_at_ = deadline_ ? std::optional(*deadline_ + kGraceNs) : std::nullopt;
+  kick_at_ = deadline_ ? std::optional(deadline_kick_) : std::nullopt;
   if (fds_armed_) return;
   fds_armed_ = true;
   ring();
@@ -96,7 +104,7 @@ void Waker::wait() {
 void Waker::loop() {
   std::vector<pollfd> polled;
   for (;;) {
-    int timeout_ms = -1;
+    std::optional<timespec> timeout;
     bool due = false;
     {
       std::lock_guard lock(mutex_);
@@ -109,11 +117,12 @@ void Waker::loop() {
         uint64_t now = clock_.now_ns();
         due = now >= *kick_at_;
         if (due) kick_at_ = now + kGraceNs;  // again, should it go unheard
-        timeout_ms = static_cast<int>(std::min<uint64_t>((*kick_at_ - now) / 1'000'000 + 1, 60'000));
+        uint64_t left = std::max(*kick_at_ - now, kShortestSleepNs);
+        timeout = timespec{static_cast<time_t>(left / kNsPerSecond), static_cast<long>(left % kNsPerSecond)};
       }
     }
     if (due) kick_();
-    ::poll(polled.data(), polled.size(), timeout_ms);
+    ::ppoll(polled.data(), polled.size(), timeout ? &*timeout : nullptr, nullptr);
     uint64_t rings = 0;
     if (polled[0].revents != 0) static_cast<void>(!::read(event_.get(), &rings, sizeof rings));
     bool ready = std::any_of(polled.begin() + 1, polled.end(), [](const pollfd& p) { return p.revents != 0; });

@@ -16,11 +16,13 @@
 
 namespace dejavm {
 
-/// Watches file descriptors and a deadline. When one is due it raises attention(), which the vCPU thread sees at its next
-/// natural exit; if there is none within the grace time, it kicks the vCPU. Natural exits are cheap to replay; kicks are
-/// not. attention(), wait() and the setters are for the vCPU's thread; `kick` is called on the waker's thread.
+/// Watches file descriptors and a deadline. When a descriptor is due it raises attention(), which the vCPU thread sees at
+/// its next natural exit, as it sees a deadline; if there is none within the grace time, it kicks the vCPU. Natural exits
+/// are cheap to replay; kicks are not. attention(), wait() and the setters are for the vCPU's thread; `kick` is called on
+/// the waker's thread.
 class Waker {
  public:
+  /// The grace time of descriptors, and the time between kicks that go unheard.
   static constexpr uint64_t kGraceNs = 20'000'000;
 
   /// `clock` and what `kick` uses must outlive the waker.
@@ -33,8 +35,8 @@ class Waker {
   void watch(int fd);
   /// Does not watch it any more.
   void unwatch(int fd);
-  /// The next moment (of `clock`) that the vCPU's thread wants to be out of the guest for.
-  void set_deadline(std::optional<uint64_t> ns);
+  /// The next moment (of `clock`) that the vCPU's thread wants to be out of the guest for; kicks `grace_ns` after it.
+  void set_deadline(std::optional<uint64_t> ns, uint64_t grace_ns = kGraceNs);
   /// Raises attention and kicks at once. Any thread.
   void demand();
 
@@ -58,6 +60,7 @@ class Waker {
   std::vector<int> fds_;
   bool fds_armed_ = true;
   std::optional<uint64_t> deadline_;
+  uint64_t deadline_kick_ = 0;  // when the deadline kicks
   std::optional<uint64_t> kick_at_;
   bool quit_ = false;
   std::thread thread_;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "record/live_session.h"
+#include "record/quantum.h"
 #include "vm/return_address.h"
 
 namespace dejavm::record {
@@ -80,8 +81,10 @@ void LiveSession::arm_deadline() {
   }
   if (deadline == armed_deadline_ns_) return;
   armed_deadline_ns_ = deadline;
-  uint64_t base = clock_.now_ns() - machine_.timers().now_ns();
-  waker_->set_deadline(deadline < UINT64_MAX ? std::optional(deadline + base) : std::nullopt);
+  uint64_t now = machine_.timers().now_ns();
+  uint64_t base = clock_.now_ns() - now;
+  waker_->set_deadline(deadline < UINT64_MAX ? std::optional(deadline + base) : std::nullopt,
+                       quantum_ns(deadline - std::min(deadline, now), point_cost_ns_));
 }
 
 /// In HLT. Virtual time passes at once, unless somebody sits at the serial port or a network is attached.
@@ -147,7 +150,7 @@ Status LiveSession::step_out(bool hold_interrupts) {
 Result<LiveSession::Left> LiveSession::run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns) {
   armed_deadline_ns_ = 0;  // arm_deadline() is to tell the waker anew
   uint64_t now = clock_.now_ns();
-  waker_->set_deadline(now + limit_ns - std::min(now + limit_ns, Waker::kGraceNs));  // it kicks so much later
+  waker_->set_deadline(now + limit_ns, 0);
   if (address) TRY(vcpu_.set_breakpoints({&*address, 1}));
   auto run = [&]() -> Result<std::optional<vm::Exit>> {
     if (!address) return vcpu_.run_out(level);
@@ -173,7 +176,9 @@ Status LiveSession::note_point(uint64_t now, bool input, bool hold_interrupts) {
   if (log_ == nullptr || !moved_ || at_exact_window_ || counts_steps_) return {};
   TRY_ASSIGN(bool enters, something_enters(now, input, hold_interrupts));
   if (!enters) return {};
+  uint64_t start = clock_.now_ns();
   TRY_ASSIGN(point_, capture());
+  point_cost_ns_ = (point_cost_ns_ + (clock_.now_ns() - start)) / 2;
   return {};
 }
 

@@ -164,6 +164,7 @@ class LiveSession final : public vm::Session {
   std::atomic<bool> interrupt_wanted_{false};
   std::string ending_;                       // why the run is to end at the next boundary; empty: it is not
   uint64_t armed_deadline_ns_ = UINT64_MAX;  // what the waker was told, in guest time
+  uint64_t point_cost_ns_ = 0;               // what it takes to write down where a kick met the guest, about
   uint64_t end_at_latest_ns_ = 0;            // and there at the latest, wherever the guest is
   uint64_t map_generation_ = 0;
   uint64_t bus_generation_ = 0;

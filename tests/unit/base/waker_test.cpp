@@ -84,6 +84,18 @@ TEST(Waker, ADeadlineThatNobodyHeedsKicksAfterTheGraceAndAgain) {
   EXPECT_FALSE(waker->attention());  // the vCPU's thread looks at its deadline itself
 }
 
+TEST(Waker, AGraceOfItsOwnDecidesWhenADeadlineKicks) {
+  Kicks kicks;
+  ManualClock clock;
+  auto waker = Waker::create(clock, kicks.kick()).value();
+  waker->set_deadline(1'000, 5'000);
+
+  clock.advance(6'000);
+  kicks.wait_for(1);
+
+  EXPECT_FALSE(waker->attention());
+}
+
 TEST(Waker, AWaitEndsAtTheDeadline) {
   Kicks kicks;
   MonotonicClock clock;
