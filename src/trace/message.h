@@ -5,6 +5,7 @@
 #include <capnp/serialize.h>
 #include <kj/exception.h>
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -48,10 +49,12 @@ auto parse_message(std::span<const uint64_t> words, std::string_view what, Parse
   }
 }
 
-/// Builds a message: fill(builder of a `Schema`). kj throws here only when memory is exhausted.
+/// Builds a message: fill(builder of a `Schema`), which builds no other. kj throws here only when memory is exhausted.
 template <typename Schema, typename Fill>
 Words build_message(Fill fill) {
-  capnp::MallocMessageBuilder message;
+  // A segment of its own would be allocated and cleared for every event. The builder clears what it used of this one.
+  thread_local std::array<uint64_t, capnp::SUGGESTED_FIRST_SEGMENT_WORDS> segment{};
+  capnp::MallocMessageBuilder message(kj::arrayPtr(reinterpret_cast<capnp::word*>(segment.data()), segment.size()));
   fill(message.initRoot<Schema>());
   return flat_words(message);
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <array>
-#include <numeric>
 
 #include "trace/limits.h"
 #include "trace/trace.capnp.h"
@@ -100,10 +99,8 @@ Status write_pages(const vm::GuestMemory& memory, const std::vector<uint64_t>& p
   return emit(batch.take(), true);
 }
 
-Status write_all_pages(const vm::GuestMemory& memory, const EmitPages& emit) {
-  std::vector<uint64_t> pages(memory.page_count());
-  std::iota(pages.begin(), pages.end(), 0);
-  return write_pages(memory, pages, false, emit);
+Status write_initial_pages(const vm::GuestMemory& memory, const EmitPages& emit) {
+  return write_pages(memory, memory.dirty(), false, emit);
 }
 
 Status load_pages(std::span<const uint64_t> message, vm::GuestMemory& memory) {

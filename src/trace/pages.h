@@ -18,8 +18,8 @@ namespace dejavm::trace {
 using EmitPages = std::function<Status(const Words& message, bool last)>;
 Status write_pages(const vm::GuestMemory& memory, const std::vector<uint64_t>& pages, bool keep_zeros,
                    const EmitPages& emit);
-/// All pages.
-Status write_all_pages(const vm::GuestMemory& memory, const EmitPages& emit);
+/// All that is not zero of memory whose dirty pages nobody has taken: looking at the others would allocate them.
+Status write_initial_pages(const vm::GuestMemory& memory, const EmitPages& emit);
 
 /// Applies one message to memory. Untrusted.
 Status load_pages(std::span<const uint64_t> message, vm::GuestMemory& memory);

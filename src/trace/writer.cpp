@@ -108,7 +108,7 @@ Status FileWriter::write_frames(const std::vector<Payload>& payloads) {
 Status FileWriter::start(const Description& description, const vm::GuestMemory& memory) {
   TRY(check_map(description.memory));
   TRY(write_frames({pack(FrameType::description, description_message(description))}));
-  TRY(write_all_pages(memory, [&](const Words& message, bool last) {
+  TRY(write_initial_pages(memory, [&](const Words& message, bool last) {
     Payload payload = pack(FrameType::memory, message);
     payload.frame.records = last ? 1 : 0;
     return write_frames({payload});

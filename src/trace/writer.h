@@ -28,6 +28,7 @@ struct WriterOptions {
 class Writer {
  public:
   /// Creates the file (fails if it cannot), writes the description and the initial memory: all non-zero pages, deduplicated.
+  /// What `memory` holds must be among its dirty pages, as it is until somebody takes them.
   static Result<std::unique_ptr<Writer>> create(const std::string& path, const Description& description,
                                                 const vm::GuestMemory& memory, WriterOptions options = {});
   virtual ~Writer() = default;

@@ -108,11 +108,16 @@ void GuestMemory::mark_dirty(uint64_t page_number) {
   dirty_list_.push_back(page_number);
 }
 
-std::vector<uint64_t> GuestMemory::take_dirty() {
-  std::vector<uint64_t> pages = std::move(dirty_list_);
-  dirty_list_.clear();
-  for (uint64_t page : pages) dirty_[page] = false;
+std::vector<uint64_t> GuestMemory::dirty() const {
+  std::vector<uint64_t> pages = dirty_list_;
   std::sort(pages.begin(), pages.end());
+  return pages;
+}
+
+std::vector<uint64_t> GuestMemory::take_dirty() {
+  std::vector<uint64_t> pages = dirty();
+  for (uint64_t page : pages) dirty_[page] = false;
+  dirty_list_.clear();
   return pages;
 }
 

@@ -77,7 +77,9 @@ class GuestMemory {
 
   /// Pages changed by write() since the last take; the engine adds those that the vCPU changed (mark_dirty).
   void mark_dirty(uint64_t page_number);
-  /// The page numbers, ascending, each once; clears the set.
+  /// The page numbers, ascending, each once.
+  std::vector<uint64_t> dirty() const;
+  /// The same; clears the set.
   std::vector<uint64_t> take_dirty();
 
  private:

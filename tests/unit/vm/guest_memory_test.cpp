@@ -187,6 +187,7 @@ TEST(GuestMemory, DirtyPagesAreGivenOnceAscending) {
   ASSERT_TRUE(memory.write({kPageSize - 1}, Bytes{1, 1}, Writer::device));
   memory.mark_dirty(2);
 
+  EXPECT_THAT(memory.dirty(), ElementsAre(0u, 1u, 2u));
   EXPECT_THAT(memory.take_dirty(), ElementsAre(0u, 1u, 2u));
   EXPECT_TRUE(memory.take_dirty().empty());
 }
