@@ -45,10 +45,13 @@ LiveSession::LiveSession(vm::Machine& machine, vm::Vcpu& vcpu, const vm::CpuMode
   });
   if (log_ == nullptr) return;
   tracker_.emplace(vcpu_, machine_.memory());
-  observer_ = machine_.memory().add_observer([this](uint64_t offset, ByteSpan bytes, vm::Writer writer) {
-    if (writer != vm::Writer::device || !log_status_) return;
-    log_status_ = append(trace::MemoryWriteEvent{offset, Bytes(bytes.begin(), bytes.end()), here()});
-  });
+  observer_ = machine_.memory().add_observer(
+      [this](uint64_t offset, ByteSpan bytes, vm::Writer writer) {
+        if (writer == vm::Writer::device && log_status_) log_status_ = log_write(offset, bytes);
+      },
+      [this](vm::Writer writer) {  // a place is what stands there before the write
+        if (writer == vm::Writer::device && log_status_) log_status_ = note_point();
+      });
 }
 
 LiveSession::~LiveSession() {
@@ -80,6 +83,7 @@ Result<SessionStop> LiveSession::resume(vm::ResumeFor what) {
     if (!stepping) TRY(check_breakpoint());
     if (stop_) break;
     arm_deadline();
+    at_point_ = false;
     ran_ = true;
     auto exit_or_error = vcpu_.run(stepping ? vm::RunMode::step : vm::RunMode::free);
     if (!exit_or_error) {
@@ -282,12 +286,27 @@ Status LiveSession::append(trace::EventBody body) {
   return {};
 }
 
-trace::Where LiveSession::here() {
-  if (!moved_ || log_ == nullptr) return {};
-  if (at_exact_window_) return {trace::Placement::window, 0, nullptr};
-  if (counts_steps_) return {trace::Placement::steps, vcpu_.steps() - event_steps_, nullptr};
-  CHECK(point_ != nullptr);  // note_point() saw it coming
-  return {trace::Placement::state, 0, point_};
+Status LiveSession::log_write(uint64_t offset, ByteSpan bytes) {
+  TRY_ASSIGN(trace::Where where, here());
+  return append(trace::MemoryWriteEvent{offset, Bytes(bytes.begin(), bytes.end()), std::move(where)});
+}
+
+/// Keeps the state that tells replay where something enters, before it does.
+Status LiveSession::note_point() {
+  if (log_ == nullptr || !moved_ || at_exact_window_ || counts_steps_ || point_ != nullptr) return {};
+  CHECK(at_point_);  // devices hand over what changes memory
+  uint64_t start = clock_.now_ns();
+  TRY_ASSIGN(point_, capture());
+  point_cost_ns_ = (point_cost_ns_ + (clock_.now_ns() - start)) / 2;
+  return {};
+}
+
+Result<trace::Where> LiveSession::here() {
+  if (!moved_ || log_ == nullptr) return trace::Where{};
+  if (at_exact_window_) return trace::Where{trace::Placement::window, 0, nullptr};
+  if (counts_steps_) return trace::Where{trace::Placement::steps, vcpu_.steps() - event_steps_, nullptr};
+  TRY(note_point());
+  return trace::Where{trace::Placement::state, 0, point_};
 }
 
 Result<std::shared_ptr<const trace::MatchedState>> LiveSession::capture() {
@@ -306,7 +325,8 @@ Result<trace::End> LiveSession::finish(const std::string& reason) {
     TRY_ASSIGN(auto state, capture());
     end.ram_digest = state->ram_digest;
     end.cpu_hash = vm::hash(state->cpu);
-    if (moved_) end.where = counts_steps_ ? here() : trace::Where{trace::Placement::state, 0, state};
+    if (moved_ && !counts_steps_) point_ = state;
+    TRY_ASSIGN(end.where, here());
   } else {
     TRY_ASSIGN(end.ram_digest, tracker_->refresh());
   }

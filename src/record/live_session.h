@@ -100,7 +100,7 @@ class LiveSession final : public vm::Session {
   Status step_out(bool hold_interrupts);
   enum class Left { here, late, no_way };  ///< stopped on the way out; by an exit or a kick before; nothing ran
   Result<Left> run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns);
-  Status note_point(uint64_t now, bool input, bool hold_interrupts);
+  Status note_point();
   Status run_device_work(uint64_t now);
   Status log_map_changes();
   Status handle_power();
@@ -118,7 +118,8 @@ class LiveSession final : public vm::Session {
 
   // The log.
   Status append(trace::EventBody body);
-  trace::Where here();
+  Status log_write(uint64_t offset, ByteSpan bytes);
+  Result<trace::Where> here();
   void note_event_steps() { event_steps_ = vcpu_.steps() + (in_instruction_ ? 1 : 0); }
   Result<std::shared_ptr<const trace::MatchedState>> capture();
   uint64_t time_us() { return machine_.timers().now_ns() / 1000; }
@@ -153,6 +154,7 @@ class LiveSession final : public vm::Session {
   bool window_since_event_ = false;  // the request has stood since the last numbered event
   bool at_exact_window_ = false;
   bool kicked_ = false;                                  // the last exit was a kick: the guest may be anywhere
+  bool at_point_ = false;                                // a consistent point: something may enter
   std::shared_ptr<const trace::MatchedState> point_;     // of the asynchronous point we stand at, when something may enter
   std::optional<vm::GuestMemory::ObserverId> observer_;  // while recording
   vm::GuestMemory::ObserverId watch_observer_ = 0;       // stops at what devices write
