@@ -42,6 +42,13 @@ Status Timeline::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
 
 // ---- Forward
 
+Status Timeline::set_break(std::optional<uint64_t> steps) {
+  if (steps && *steps <= replayer_.total_steps())
+    return fail_usage(fmt::format("instruction {} is not ahead of here", *steps), "replay_seek goes back.");
+  break_ = steps ? std::optional(Position::after_start(*steps)) : std::nullopt;
+  return {};
+}
+
 Result<SessionStop> Timeline::resume(vm::ResumeFor what) {
   if (diversion_ && !registers_as_recorded()) return run_diversion(what);
   TRY(rejoin());

@@ -42,8 +42,9 @@ class Timeline final : public vm::Session {
   /// recording ends before it, `diverged` or `interrupted`. A position before the beginning is the beginning.
   Result<vm::SessionStop> seek(const std::optional<Position>& target);
 
-  /// Has the next resume() forward stop at a position, once.
-  void set_break(const std::optional<Position>& position) { break_ = position; }
+  /// Has the next resume() forward stop so many steps after the start, once; without a count, not. Fails where that is not
+  /// ahead.
+  Status set_break(std::optional<uint64_t> steps);
 
   /// The last write before here to a range of guest physical memory, by the CPU or a device; the position stays.
   struct Write {
