@@ -12,7 +12,6 @@
 #include "cli/qmp_guest.h"
 #include "cli/register_options.h"
 #include "cli/sandbox.h"
-#include "qmp/server.h"
 #include "replay/replayer.h"
 #include "replay/timeline.h"
 
@@ -101,9 +100,8 @@ Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trac
   vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
   DebugTarget target(session, c.registers, &reader, timeline.get());
   QmpGuest guest(session, c.registers, c.file, &reader, timeline.get());
-  std::optional<qmp::Server> qmp;
-  if (connections.qmp) qmp.emplace(std::move(*connections.qmp), guest);
-  TRY(connections.server->serve(target, !c.connections.stopped, qmp ? &*qmp : nullptr));
+  const auto attendants = connections.attendants(guest);
+  TRY(connections.server->serve(target, !c.connections.stopped, attendants));
   if (timeline && timeline->keyframe_starts() > 0) {
     say(fmt::format("started from keyframes {} times: what lies before those was checked only where it was replayed",
                     timeline->keyframe_starts()));

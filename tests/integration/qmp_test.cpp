@@ -121,7 +121,7 @@ TEST_F(QmpTest, QuitEndsARecordingThatIsSealed) {
   Finished end = process->wait();
 
   EXPECT_EQ(end.status, kDone) << end.err;
-  EXPECT_THAT(end.err, HasSubstr("ended over QMP"));
+  EXPECT_THAT(end.err, HasSubstr("ended by `quit`"));
   EXPECT_EQ(run(dejavm({"replay", trace})).status, kDone);
 }
 
