@@ -106,12 +106,12 @@ const ReplayState* Timeline::keyframe_near(const std::optional<Position>& target
         keyframes_->last([&](const Keyframes::Place& one) { return is_early(one.moment, one.position(), target); });
     if (place == nullptr || place->moment <= else_from) return nullptr;
     if (work(place->moment) < work(else_from) + checkpoints_->limits().keyframe_gain) return nullptr;
-    auto state = keyframes_->state(*place);
-    auto memory = load_memory(reader_, place->index);
-    if (state && memory) {
+    auto loaded = keyframes_->load(*place);
+    if (loaded) {
       ++keyframe_starts_;
-      return &checkpoints_->add(std::move(*state), *memory);
+      return &checkpoints_->add(std::move(loaded->state), loaded->memory, loaded->pages);
     }
+    keyframe_damage_.push_back(loaded.error().what);
     keyframes_->forget(*place);
   }
   return nullptr;
