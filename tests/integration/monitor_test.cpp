@@ -1,13 +1,12 @@
 // The human monitor on a socket: of guests, recordings and replays.
 #include <gmock/gmock.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <thread>
 
 #include "support/gdb.h"
+#include "support/unix_socket.h"
 
 namespace dejavm::integration {
 namespace {
@@ -17,13 +16,7 @@ using testing::HasSubstr;
 /// Somebody at the prompt.
 class MonitorClient {
  public:
-  explicit MonitorClient(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    path.copy(address.sun_path, sizeof address.sun_path - 1);
-    EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
-    const timeval patience{60, 0};
-    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  explicit MonitorClient(const std::string& path) : fd_(connect_to(path)) {
     EXPECT_THAT(to_prompt(), HasSubstr("dejavm monitor"));
   }
   std::string ask(const std::string& line) {
