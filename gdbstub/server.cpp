@@ -3,8 +3,8 @@
 #include <poll.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
+#include <vector>
 
 #include "base/listener.h"
 #include "gdbstub/client.h"
@@ -34,8 +34,8 @@ Stop interrupted() {
 /// One call of Server::serve().
 class Serving {
  public:
-  Serving(Target& target, const Server::Parts& parts, Attendant* attendant)
-      : target_(target), parts_(parts), attendant_(attendant) {}
+  Serving(Target& target, const Server::Parts& parts, const Server::Attendants& attendants)
+      : target_(target), parts_(parts), attendants_(attendants) {}
 
   Result<ServeEnd> run(bool running) {
     running_ = running;
@@ -59,11 +59,11 @@ class Serving {
  private:
   bool cancelled() const { return parts_.cancel.raised(); }
 
-  /// Runs the guest until a debugger connects or the attendant has it stand (nullopt), or there is nothing left to run.
+  /// Runs the guest until a debugger connects or an attendant has it stand (nullopt), or there is nothing left to run.
   Result<std::optional<ServeEnd>> run_alone() {
     while (running_ && !quits_ && !cancelled() && !debugger_waits()) {
       TRY_ASSIGN(const Stop stop, resume({ResumeKind::go}, parts_.listener_fd(), [] { return true; }));
-      const bool attended = attendant_ != nullptr && attendant_->is_attached();
+      const bool attended = std::ranges::any_of(attendants_, [](const auto& one) { return one->is_attached(); });
       const auto end = end_without_debugger(stop);
       if (end && (!attended || stop.kind == Stop::Kind::exited)) return end;
       if (attended && stop.kind != Stop::Kind::interrupted) running_ = false;
@@ -87,21 +87,29 @@ class Serving {
   static bool is_ready(pollfd entry) { return poll(&entry, 1, 0) > 0; }
   bool debugger_waits() const { return is_ready({parts_.listener_fd(), POLLIN, 0}); }
 
-  /// Waits, with the guest standing, until `fd` has something to read; until the attendant has the guest run or wants to
+  /// Waits, with the guest standing, until `fd` has something to read; until an attendant has the guest run or wants to
   /// quit; or until cancel().
   void stand_until_ready(int fd, Attendant::Standing guest) {
     while (!cancelled() && !quits_ && !(running_ && guest == Attendant::Standing::stands)) {
-      std::array<pollfd, 3> entries{{{parts_.cancel.fd(), POLLIN, 0}, {fd, POLLIN, 0}, {-1, 0, 0}}};
-      if (attendant_ != nullptr) entries[2] = attendant_->interest();
+      std::vector<pollfd> entries{{parts_.cancel.fd(), POLLIN, 0}, {fd, POLLIN, 0}};
+      for (const auto& one : attendants_) entries.push_back(one->interest());
       if (poll(entries.data(), entries.size(), -1) <= 0) continue;
       if (entries[1].revents != 0) return;
-      if (entries[2].revents != 0) attend(guest);
+      attend(guest);
     }
   }
 
+  /// Serves all attendants that have something. Whether the guest goes on; nothing: none of them had.
+  std::optional<bool> attend(Attendant::Standing guest) {
+    std::optional<bool> goes_on;
+    for (const auto& one : attendants_) {
+      if (is_ready(one->interest())) goes_on = attend(*one, guest) && goes_on.value_or(true);
+    }
+    return goes_on;
+  }
   /// Does what the attendant wishes. Whether the guest goes on.
-  bool attend(Attendant::Standing guest) {
-    switch (attendant_->serve(guest)) {
+  bool attend(Attendant& attendant, Attendant::Standing guest) {
+    switch (attendant.serve(guest)) {
       case Attendant::Wish::run:
         running_ = true;
         break;
@@ -118,13 +126,13 @@ class Serving {
   }
   void tell(const Result<Stop>& stop) {
     using Why = Attendant::Why;
-    if (attendant_ == nullptr) return;
-    if (stop && stop->kind == Stop::Kind::exited) return attendant_->guest_gone();
+    const bool gone = stop && stop->kind == Stop::Kind::exited;
     const bool failed = !stop || stop->kind == Stop::Kind::diverged;
-    attendant_->guest_stands(failed                                  ? Why::failed
-                             : stop->kind == Stop::Kind::interrupted ? Why::paused
-                             : stop->kind == Stop::Kind::replay_end  ? Why::ended
-                                                                     : Why::debug);
+    const Why why = failed                                  ? Why::failed
+                    : stop->kind == Stop::Kind::interrupted ? Why::paused
+                    : stop->kind == Stop::Kind::replay_end  ? Why::ended
+                                                            : Why::debug;
+    for (const auto& one : attendants_) gone ? one->guest_gone() : one->guest_stands(why);
   }
 
   /// Serves one debugger. Returns how it all ended, or nullopt where the guest goes on without the debugger.
@@ -187,36 +195,36 @@ class Serving {
     client.send(output_);
   }
 
-  /// Resumes the target, and tells the attendant when it runs and stands. A Watcher's thread for each of thousands of steps
+  /// Resumes the target, and tells the attendants when it runs and stands. A Watcher's thread for each of thousands of steps
   /// would cost more than they do.
   Result<Stop> resume(const ResumeRequest& request, int fd, const std::function<bool()>& look) {
-    if (attendant_ != nullptr) attendant_->guest_runs();
+    for (const auto& one : attendants_) one->guest_runs();
     const bool short_step = request.kind == ResumeKind::step && target_.steps_are_short();
     Result<Stop> stop = short_step ? target_.resume(request) : resume_watched(request, fd, look);
     tell(stop);
     return stop;
   }
 
-  /// What the attendant wants in between does not end it, unless that is to stand. On the way backward it waits: a search
+  /// What attendants want in between does not end it, unless that is to stand. On the way backward it waits: a search
   /// that is interrupted begins anew.
   Result<Stop> resume_watched(const ResumeRequest& request, int fd, const std::function<bool()>& look) {
-    const bool attends = attendant_ != nullptr && !request.goes_back();
+    const bool attends = !request.goes_back();
     for (;;) {
       bool looked = false;  // the watcher's, until it has finished
       std::vector<Watched> watched{{{fd, POLLIN, 0}, [&] { return looked = look(); }}};
-      if (attends) watched.push_back({attendant_->interest(), [] { return true; }});
+      for (const auto& one : attendants_) {
+        if (attends) watched.push_back({one->interest(), [] { return true; }});
+      }
       Watcher watcher(target_, std::move(watched), parts_.cancel, parts_.done);
       Result<Stop> stop = target_.resume(request);
       const bool asked = watcher.finish();
       const bool leftover = std::exchange(interrupt_may_be_pending_, asked);
       const bool stopped = !stop || stop->kind != Stop::Kind::interrupted;
       if (!stopped && !looked && !cancelled()) {
-        if (attends && is_ready(attendant_->interest())) {
-          if (attend(Attendant::Standing::runs)) continue;
-        } else if (leftover || asked) {
-          // An interrupt() that came too late for the last resume ends this one, or the attendant has left.
-          continue;
-        }
+        const std::optional<bool> goes_on = attends ? attend(Attendant::Standing::runs) : std::nullopt;
+        // Where nobody wants anything: an interrupt() that came too late for the last resume ends this one, or an attendant
+        // has left.
+        if (goes_on.value_or(leftover || asked)) continue;
       }
       return stop;
     }
@@ -224,7 +232,7 @@ class Serving {
 
   Target& target_;
   const Server::Parts& parts_;
-  Attendant* attendant_;
+  const Server::Attendants& attendants_;
   bool running_ = false;  // what a guest does that no debugger holds
   bool quits_ = false;
   bool interrupt_may_be_pending_ = false;
@@ -252,8 +260,8 @@ Server::~Server() = default;
 
 std::string Server::address() const { return parts_->listener ? parts_->listener->address() : std::string(); }
 
-Result<ServeEnd> Server::serve(Target& target, bool running, Attendant* attendant) {
-  return Serving(target, *parts_, attendant).run(running);
+Result<ServeEnd> Server::serve(Target& target, bool running, const Attendants& attendants) {
+  return Serving(target, *parts_, attendants).run(running);
 }
 
 void Server::cancel() const { parts_->cancel.raise(); }

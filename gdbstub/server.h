@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/attendant.h"
 #include "base/result.h"
@@ -19,7 +20,7 @@ struct ServeEnd {
     replay_end,  ///< with no debugger attached: the trace has no more events
     diverged,    ///< with no debugger attached: the replay diverged; `console` says how
     cancelled,   ///< cancel() was called
-    quit,        ///< the attendant wished so
+    quit,        ///< an attendant wished so
   } kind = Kind::exited;
   uint8_t exit_status = 0;
   std::string console;  ///< the last stop's text, where no debugger saw it
@@ -32,7 +33,7 @@ class Server {
  public:
   /// `spec` is as in QEMU's -gdb: "tcp::PORT" (on loopback), "tcp:HOST:PORT", "unix:PATH"; port 0 takes a free one.
   static Result<Server> listen(std::string_view spec);
-  /// Serves an attendant alone.
+  /// Serves attendants alone.
   static Result<Server> without_debuggers();
   Server(Server&&) noexcept;
   Server& operator=(Server&&) noexcept;
@@ -43,9 +44,10 @@ class Server {
 
   /// Serves the target until it ends. The guest runs while no debugger is attached (`running`), or waits for the first one.
   /// A debugger that attaches stops it; when the debugger detaches or vanishes the guest runs on without breakpoints. Fails
-  /// only where the target does with no debugger attached. `attendant`, or null, is served whenever the guest stands, and
-  /// has it stand when it runs; what it wishes is done, but for running a guest that a debugger holds.
-  Result<ServeEnd> serve(Target& target, bool running, Attendant* attendant = nullptr);
+  /// only where the target does with no debugger attached. The attendants are served whenever the guest stands, and have it
+  /// stand when it runs; what they wish is done, but for running a guest that a debugger holds.
+  using Attendants = std::vector<std::unique_ptr<Attendant>>;
+  Result<ServeEnd> serve(Target& target, bool running, const Attendants& attendants = {});
 
   /// Makes serve() return soon: from any thread, and from a signal handler. Stays in force.
   void cancel() const;

@@ -87,9 +87,7 @@ Status Checkpoints::keep() {
   return {};
 }
 
-const ReplayState& Checkpoints::add(ReplayState state, vm::GuestMemory& memory) {
-  // Of a large memory that is nearly empty the rest is not touched.
-  std::vector<uint64_t> written = memory.take_dirty();
+const ReplayState& Checkpoints::add(ReplayState state, const vm::GuestMemory& memory, const std::vector<uint64_t>& written) {
   std::vector<uint64_t> pages = versions_.pages();
   pages.insert(pages.end(), written.begin(), written.end());
   sort_and_unite(pages);

@@ -35,8 +35,9 @@ class Checkpoints {
 
   /// Keeps where the replay is, a consistent point.
   Status keep();
-  /// Makes a state that the replay has elsewhere a checkpoint: one of a moment that has none. `memory` is all it has there.
-  const ReplayState& add(ReplayState state, vm::GuestMemory& memory);
+  /// Makes a state that the replay has elsewhere a checkpoint: one of a moment that has none. `memory` is all it has there,
+  /// and zero but for `written`.
+  const ReplayState& add(ReplayState state, const vm::GuestMemory& memory, const std::vector<uint64_t>& written);
   /// The last one of those, which are ascending, that `is_early` says yes to; null without any.
   const ReplayState* last(const std::function<bool(const ReplayState&)>& is_early) const;
   /// Has the replay go on from one of these.

@@ -21,7 +21,7 @@ SessionStop waits_for_ever(std::string why) {
 Result<SessionStop> Replayer::run_diverted(vm::ResumeFor what, const DeviceAnswer& answer) {
   const bool stepping = what != vm::ResumeFor::go;
   vcpu_.set_step_limit(UINT64_MAX);
-  std::optional<SessionStop> stop;
+  std::optional<SessionStop> stop, at_device;  // at a device: once the instruction has completed
   bool in_instruction = false;
   while (!stop) {
     TRY_ASSIGN(const vm::Exit exit, vcpu_.run(in_instruction ? vm::RunMode::complete
@@ -31,8 +31,13 @@ Result<SessionStop> Replayer::run_diverted(vm::ResumeFor what, const DeviceAnswe
     in_instruction = false;
     std::visit(Overloaded{
                    [&](const vm::DeviceAccess& e) {
-                     if (!e.access.is_write()) vcpu_.reply(answer(e.access));
+                     vm::SeenAccess seen{.access = e.access, .recorded = false};
+                     if (e.instruction) seen.instruction = e.instruction->value;
+                     if (!e.access.is_write()) vcpu_.reply(seen.access.value = answer(e.access));
                      in_instruction = true;
+                     const vm::AccessBreak* hit = breaks_.check(seen, devices_);
+                     if (hit != nullptr && !at_device)
+                       at_device = SessionStop{.kind = Kind::device, .seen = seen, .break_id = hit->id};
                    },
                    [&](const vm::MsrAccess&) {
                      vcpu_.reply(0);
@@ -48,6 +53,7 @@ Result<SessionStop> Replayer::run_diverted(vm::ResumeFor what, const DeviceAnswe
                },
                exit);
     if (stop || in_instruction) continue;
+    if (at_device) return *at_device;
     if (stepping && (completed || std::holds_alternative<vm::Stepped>(exit))) return SessionStop{.kind = Kind::step};
     // Where a run starts the vCPU passes a breakpoint.
     const vm::GuestVirt at{vcpu_.quick_registers().linear_rip()};

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/overloaded.h"
+#include "replay/keyframes.h"
 #include "trace/event_text.h"
 #include "vm/instruction.h"
 
@@ -84,13 +85,14 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
   TRY_ASSIGN(replayer->waker_, Waker::create(clock, [&vcpu] { vcpu.kick(); }));
   vm::CpuState cpu = reader.description().cpu;
   std::optional<trace::StepCounts> counts;
+  std::optional<trace::Keyframe> keyframe;
   if (!options.from_keyframe) counts = trace::StepCounts{};
   if (options.from_keyframe) {
-    TRY_ASSIGN(trace::Keyframe keyframe, reader.read_keyframe(*options.from_keyframe));
-    cpu = keyframe.cpu;
-    counts = keyframe.steps;
-    replayer->devices_ = keyframe.devices;
-    TRY(replayer->cursor_.seek(keyframe.after_event));
+    TRY_ASSIGN(keyframe, reader.read_keyframe(*options.from_keyframe));
+    cpu = keyframe->cpu;
+    counts = keyframe->steps;
+    replayer->devices_ = keyframe->devices;
+    TRY(replayer->cursor_.seek(keyframe->after_event));
   }
   if (options.until && options.until->from_start && (!vcpu.capabilities().exact_steps || !counts)) {
     return fail_usage("a count of instructions wants the soft engine, and a start of which the count is known",
@@ -105,6 +107,13 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
     replayer->event_steps_ = counts->last_event;
   }
   replayer->tracker_.emplace(vcpu, memory);
+  if (keyframe) {
+    TRY_ASSIGN(auto digest, digest_at(reader, *options.from_keyframe, *keyframe));
+    if (digest) {
+      TRY_ASSIGN(uint64_t ram, replayer->tracker_->refresh());
+      TRY(check_keyframe(*options.from_keyframe, *keyframe, *digest, ram));
+    }
+  }
   TRY_ASSIGN(replayer->next_, replayer->cursor_.peek());
   return replayer;
 }

@@ -103,8 +103,8 @@ class Replayer final : public vm::Session {
   /// Goes on from a state of this replay, earlier or later. The guest's memory has its contents already.
   Status restore(const ReplayState& state);
   /// Runs the guest without its recording: `answer` says what it reads from devices, what it writes there is lost, nothing
-  /// enters. Stops at breakpoints and watchpoints, where it was interrupted, and where the guest would wait for ever, with a
-  /// reason. The position means nothing until restore().
+  /// enters. Stops at breakpoints, watchpoints and breaks on accesses, where it was interrupted, and where the guest would
+  /// wait for ever, with a reason. The position means nothing until restore().
   using DeviceAnswer = std::function<uint64_t(const vm::Access&)>;
   Result<vm::SessionStop> run_diverted(vm::ResumeFor what, const DeviceAnswer& answer);
   vm::StateTracker& tracker() { return *tracker_; }

@@ -42,6 +42,13 @@ Status Timeline::set_breakpoints(const std::vector<vm::GuestVirt>& addresses) {
 
 // ---- Forward
 
+Status Timeline::set_break(std::optional<uint64_t> steps) {
+  if (steps && *steps <= replayer_.total_steps())
+    return fail_usage(fmt::format("instruction {} is not ahead of here", *steps), "replay_seek goes back.");
+  break_ = steps ? std::optional(Position::after_start(*steps)) : std::nullopt;
+  return {};
+}
+
 Result<SessionStop> Timeline::resume(vm::ResumeFor what) {
   if (diversion_ && !registers_as_recorded()) return run_diversion(what);
   TRY(rejoin());
@@ -99,12 +106,12 @@ const ReplayState* Timeline::keyframe_near(const std::optional<Position>& target
         keyframes_->last([&](const Keyframes::Place& one) { return is_early(one.moment, one.position(), target); });
     if (place == nullptr || place->moment <= else_from) return nullptr;
     if (work(place->moment) < work(else_from) + checkpoints_->limits().keyframe_gain) return nullptr;
-    auto state = keyframes_->state(*place);
-    auto memory = load_memory(reader_, place->index);
-    if (state && memory) {
+    auto loaded = keyframes_->load(*place);
+    if (loaded) {
       ++keyframe_starts_;
-      return &checkpoints_->add(std::move(*state), *memory);
+      return &checkpoints_->add(std::move(loaded->state), loaded->memory, loaded->pages);
     }
+    keyframe_damage_.push_back(loaded.error().what);
     keyframes_->forget(*place);
   }
   return nullptr;

@@ -42,8 +42,9 @@ class Timeline final : public vm::Session {
   /// recording ends before it, `diverged` or `interrupted`. A position before the beginning is the beginning.
   Result<vm::SessionStop> seek(const std::optional<Position>& target);
 
-  /// Has the next resume() forward stop at a position, once.
-  void set_break(const std::optional<Position>& position) { break_ = position; }
+  /// Has the next resume() forward stop so many steps after the start, once; without a count, not. Fails where that is not
+  /// ahead.
+  Status set_break(std::optional<uint64_t> steps);
 
   /// The last write before here to a range of guest physical memory, by the CPU or a device; the position stays.
   struct Write {
@@ -89,6 +90,8 @@ class Timeline final : public vm::Session {
   const Checkpoints& checkpoints() const { return *checkpoints_; }
   /// How often it went on from a keyframe instead of replaying what lies before.
   uint64_t keyframe_starts() const { return keyframe_starts_; }
+  /// Why keyframes were not gone on from: what each of them has wrong.
+  const std::vector<std::string>& keyframe_damage() const { return keyframe_damage_; }
   /// Keeps the present position, so that coming back to it is cheap.
   Status keep_checkpoint();
 
@@ -139,6 +142,7 @@ class Timeline final : public vm::Session {
   std::unique_ptr<Checkpoints> checkpoints_;
   std::optional<Keyframes> keyframes_;
   uint64_t keyframe_starts_ = 0;
+  std::vector<std::string> keyframe_damage_;
   std::optional<ReplayState> diversion_;  // where it began; none: the replay is in its recording
   std::optional<Position> break_;
   std::optional<Position> target_;  // of the run that is under way: a checkpoint shortly before it will be wanted

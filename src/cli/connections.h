@@ -1,4 +1,4 @@
-// Where debuggers and management programs connect: -gdb, -s, -qmp, -S.
+// Where debuggers and management programs connect: -gdb, -s, -qmp, -monitor, -S.
 #pragma once
 
 #include <optional>
@@ -9,12 +9,13 @@
 #include "base/result.h"
 #include "cli/command_line.h"
 #include "gdbstub/server.h"
+#include "qmp/guest.h"
 
 namespace dejavm::cli {
 
 struct ConnectionOptions {
-  std::string gdb, qmp;  ///< listening addresses; empty: none
-  bool stopped = false;  ///< -S
+  std::string gdb, qmp, monitor;  ///< listening addresses; empty: none
+  bool stopped = false;           ///< -S
 };
 
 /// The options, applied to `options` when parsed; it must outlive them.
@@ -26,7 +27,10 @@ struct Connections {
   static Result<Connections> open(const ConnectionOptions& options, std::string_view what);
 
   std::optional<gdb::Server> server;  ///< where there is anything to serve
-  std::optional<Listener> qmp;
+  std::optional<Listener> qmp, monitor;
+
+  /// Those who serve -qmp and -monitor from now on. Borrow the guest.
+  gdb::Server::Attendants attendants(qmp::Guest& guest);
 };
 
 }  // namespace dejavm::cli

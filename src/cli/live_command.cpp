@@ -22,7 +22,6 @@
 #include "cli/stop_signals.h"
 #include "cli/vm_options.h"
 #include "devices/pc.h"
-#include "qmp/server.h"
 #include "record/descriptor_input.h"
 #include "record/live_session.h"
 #include "registers/shipped.h"
@@ -196,13 +195,12 @@ LiveEnd run_to_end(const LiveCommand& c, record::LiveSession& session, Connectio
   }
   DebugTarget target(session, registers::shipped());
   QmpGuest guest(session, registers::shipped(), c.output);
-  std::optional<qmp::Server> qmp;
-  if (connections.qmp) qmp.emplace(std::move(*connections.qmp), guest);
-  auto end = connections.server->serve(target, !c.vm.connections.stopped, qmp ? &*qmp : nullptr);
+  const auto attendants = connections.attendants(guest);
+  auto end = connections.server->serve(target, !c.vm.connections.stopped, attendants);
   if (!end) return {{}, end.error()};
   if (target.end()) return {*target.end(), std::nullopt};
   std::string reason = end->kind == gdb::ServeEnd::Kind::killed ? "killed by the debugger"
-                       : end->kind == gdb::ServeEnd::Kind::quit ? "ended over QMP"
+                       : end->kind == gdb::ServeEnd::Kind::quit ? "ended by `quit`"
                                                                 : "interrupted by the user";
   return {{.kind = vm::SessionStop::Kind::ended, .reason = reason}, std::nullopt};
 }

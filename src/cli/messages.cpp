@@ -16,6 +16,10 @@ void say_error(const Error& error) {
   if (!error.next.empty()) fmt::print(stderr, "dejavm: {}\n", error.next);
 }
 
+std::string error_text(const Error& error) {
+  return "error: " + error.what + "\n" + (error.next.empty() ? "" : error.next + "\n");
+}
+
 int exit_status(const Error& error) {
   switch (error.kind) {
     case ErrorKind::usage:

@@ -13,6 +13,8 @@ namespace dejavm::cli {
 void say(std::string_view text);
 /// "dejavm: error: WHAT" and, on the next line, what to do.
 void say_error(const Error& error);
+/// The answer of a prompt: "error: WHAT" and, on the next line, what to do.
+std::string error_text(const Error& error);
 int exit_status(const Error& error);
 
 /// The text of a JSON document or value. Names and messages come from files and command lines, in any encoding: what is not

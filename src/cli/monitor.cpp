@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/parse.h"
+#include "cli/messages.h"
 #include "trace/event_text.h"
 #include "vm/translate.h"
 
@@ -37,10 +38,7 @@ bool Monitor::knows(std::string_view word) { return StateMonitor::knows(word) ||
 
 std::string Monitor::execute(std::string_view line) {
   auto result = dispatch(dejavm::words(line));
-  if (result) return *result;
-  std::string text = "error: " + result.error().what + "\n";
-  if (!result.error().next.empty()) text += result.error().next + "\n";
-  return text;
+  return result ? *result : error_text(result.error());
 }
 
 Result<std::string> Monitor::dispatch(const Arguments& words) {

@@ -24,10 +24,7 @@ Status QmpGuest::seek(uint64_t instructions) {
 
 Status QmpGuest::set_break(std::optional<uint64_t> instructions) {
   TRY(travels());
-  if (instructions && *instructions <= timeline_->replayer().total_steps())
-    return fail("cannot set breakpoint at the instruction in the past");
-  timeline_->set_break(instructions ? std::optional(replay::Position::after_start(*instructions)) : std::nullopt);
-  return {};
+  return timeline_->set_break(instructions);
 }
 
 }  // namespace dejavm::cli

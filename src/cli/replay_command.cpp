@@ -12,7 +12,6 @@
 #include "cli/qmp_guest.h"
 #include "cli/register_options.h"
 #include "cli/sandbox.h"
-#include "qmp/server.h"
 #include "replay/replayer.h"
 #include "replay/timeline.h"
 
@@ -88,11 +87,12 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
              s.seconds);
 }
 
-Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader, Connections& connections,
-                  const replay::CheckpointLimits& limits) {
+/// Whether all was found intact.
+Result<bool> run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader,
+                        Connections& connections, const replay::CheckpointLimits& limits) {
   if (!connections.server) {
     TRY(replayer.resume(vm::ResumeFor::go));
-    return {};
+    return true;
   }
   std::unique_ptr<replay::Timeline> timeline;
   if (replayer.vcpu().capabilities().exact_steps) {
@@ -101,14 +101,15 @@ Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trac
   vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
   DebugTarget target(session, c.registers, &reader, timeline.get());
   QmpGuest guest(session, c.registers, c.file, &reader, timeline.get());
-  std::optional<qmp::Server> qmp;
-  if (connections.qmp) qmp.emplace(std::move(*connections.qmp), guest);
-  TRY(connections.server->serve(target, !c.connections.stopped, qmp ? &*qmp : nullptr));
+  const auto attendants = connections.attendants(guest);
+  TRY(connections.server->serve(target, !c.connections.stopped, attendants));
   if (timeline && timeline->keyframe_starts() > 0) {
     say(fmt::format("started from keyframes {} times: what lies before those was checked only where it was replayed",
                     timeline->keyframe_starts()));
   }
-  return {};
+  if (!timeline) return true;
+  for (const std::string& what : timeline->keyframe_damage()) say(what + "; it was not used");
+  return timeline->keyframe_damage().empty();
 }
 
 Result<int> replay(const ReplayCommand& c) {
@@ -156,7 +157,7 @@ Result<int> replay(const ReplayCommand& c) {
   TRY(enter_sandbox());
 
   uint64_t start = clock.now_ns();
-  Status ran = run_to_end(c, *replayer, *reader, connections, limits);
+  auto ran = run_to_end(c, *replayer, *reader, connections, limits);
   auto ram = replayer->ram_digest();
   Summary summary{.skipped = skipped,
                   .replayed = static_cast<uint64_t>(replayer->last_event() + 1) - skipped,
@@ -170,7 +171,7 @@ Result<int> replay(const ReplayCommand& c) {
   report(c, summary, *replayer, *reader);
   if (!ran) return tl::make_unexpected(ran.error());
   if (summary.divergences > 0) return kDiverged;
-  return reader->damage().empty() ? kDone : kDamaged;
+  return reader->damage().empty() && *ran ? kDone : kDamaged;
 }
 
 }  // namespace

@@ -89,8 +89,7 @@ std::string Shell::perform(const std::function<Result<std::string>()>& command) 
   } else {
     failed_ = true;
     damaged_ = damaged_ || result.error().kind == ErrorKind::damaged;
-    text = "error: " + result.error().what + "\n";
-    if (!result.error().next.empty()) text += result.error().next + "\n";
+    text = error_text(result.error());
   }
   ever_failed_ = ever_failed_ || failed_;
   return text;

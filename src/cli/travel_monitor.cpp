@@ -72,7 +72,7 @@ Result<std::string> TravelMonitor::execute(const Arguments& words) {
   }
   if (verb == "replay_break") return set_break(words);
   if (verb == "replay_delete_break" && words.size() == 1) {
-    timeline_.set_break(std::nullopt);
+    TRY(timeline_.set_break(std::nullopt));
     return std::string("no replay breakpoint\n");
   }
   if (verb == "events") return events(words);
@@ -102,10 +102,7 @@ Result<std::string> TravelMonitor::seek_to(const std::optional<Position>& target
 
 Result<std::string> TravelMonitor::set_break(const Arguments& words) {
   TRY_ASSIGN(uint64_t steps, one_number(words, "a count of instructions"));
-  if (steps <= timeline_.replayer().total_steps()) {
-    return fail_usage(fmt::format("instruction {} is not ahead of here", steps), "replay_seek goes back.");
-  }
-  timeline_.set_break(Position::after_start(steps));
+  TRY(timeline_.set_break(steps));
   return fmt::format("replay breakpoint at instruction {}\n", steps);
 }
 

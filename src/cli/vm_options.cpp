@@ -151,7 +151,6 @@ std::vector<Option> vm_option_list(VmOptions& o) {
       fixed("smp", "1", {"1", "cpus=1"}, "dejavm records one vCPU"),
       fixed("display", "none", {"none"}, "there is no display"),
       fixed("vga", "none", {"none"}, "there is no display"),
-      fixed("monitor", "none", {"none"}, "use gdb's monitor command or `dejavm shell`"),
       fixed("net", "none", {"none"}, "name the network and its card: -netdev user,id=ID -device e1000,netdev=ID"),
       {"nographic", "", {}, nothing},
       {"nodefaults", "", {}, nothing},

@@ -139,6 +139,8 @@ void Conversation::note_running(bool running) {
   event(running ? "RESUME" : "STOP");
 }
 
+void Conversation::note_gone() { event("SHUTDOWN", {{"guest", true}, {"reason", "guest-shutdown"}}); }
+
 // ---- Commands
 
 Conversation::Answer Conversation::capabilities(const Json& arguments) {
@@ -156,14 +158,8 @@ Conversation::Answer Conversation::list_commands(const Json&) {
 
 Conversation::Answer Conversation::version(const Json&) { return {version_json(), {}}; }
 
-/// QEMU, qapi/run-state.json, RunState.
 Conversation::Answer Conversation::status(const Json&) {
-  const char* text = state_.running                         ? "running"
-                     : !state_.started                      ? "prelaunch"
-                     : state_.why == Attendant::Why::failed ? "internal-error"
-                     : state_.why == Attendant::Why::debug  ? "debug"
-                                                            : "paused";
-  return {{{"running", state_.running}, {"singlestep", false}, {"status", text}}, {}};
+  return {{{"running", state_.running}, {"singlestep", false}, {"status", status_word(state_)}}, {}};
 }
 
 Conversation::Answer Conversation::replay(const Json&) {
@@ -212,11 +208,8 @@ Conversation::Answer Conversation::quit(const Json&) {
   return {};
 }
 
-/// The monitor of QEMU ends its lines so.
 Conversation::Answer Conversation::monitor(const Json& arguments) {
-  std::string text;
-  for (char c : guest_.monitor(arguments["command-line"].get<std::string>())) text += c == '\n' ? "\r\n" : std::string(1, c);
-  return {text, {}};
+  return {with_crlf(guest_.monitor(arguments["command-line"].get<std::string>())), {}};
 }
 
 }  // namespace dejavm::qmp

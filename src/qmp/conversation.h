@@ -5,38 +5,28 @@
 #include <string>
 #include <vector>
 
-#include "base/attendant.h"
 #include "qmp/guest.h"
 #include "qmp/json_framer.h"
+#include "qmp/management.h"
 
 namespace dejavm::qmp {
 
 /// QEMU's schema of this version is followed where a command exists here.
 inline constexpr int kSchemaMajor = 7, kSchemaMinor = 2;
 
-/// Whether the guest runs, and why not: for all clients one after the other.
-struct RunState {
-  bool running = false;
-  bool started = false;  ///< it ran before
-  Attendant::Why why = Attendant::Why::paused;
-};
-
-/// Borrows both. One thread.
-class Conversation {
+/// Borrows both.
+class Conversation final : public Dialogue {
  public:
   /// The greeting is the first output.
   Conversation(Guest& guest, RunState& state);
 
-  /// Executes what came whole; what the commands together wish.
-  Attendant::Wish receive(ByteSpan bytes, Attendant::Standing guest);
-  std::string take_output() { return std::exchange(output_, {}); }
-  /// The client breaks the rules of the stream: say no more.
-  bool broken() const { return framer_.broken(); }
-
-  /// Tells the client, once it has negotiated.
-  void event(const char* name, const nlohmann::json& data = nullptr);
+  Attendant::Wish receive(ByteSpan bytes, Attendant::Standing guest) override;
+  std::string take_output() override { return std::exchange(output_, {}); }
+  bool broken() const override { return framer_.broken(); }
   /// STOP or RESUME, where that is news.
-  void note_running(bool running);
+  void note_running(bool running) override;
+  /// SHUTDOWN.
+  void note_gone() override;
 
  private:
   using Json = nlohmann::json;
@@ -55,6 +45,8 @@ class Conversation {
   };
   static const std::vector<Command>& commands();
 
+  /// Tells the client, once it has negotiated.
+  void event(const char* name, const Json& data = nullptr);
   void handle(const std::string& text);
   Answer execute(const Json& request);
   static std::optional<Refusal> check_arguments(const Command& command, const Json& arguments);

@@ -6,7 +6,15 @@
 #include <array>
 #include <cerrno>
 
+#include "qmp/conversation.h"
+#include "qmp/monitor_conversation.h"
+
 namespace dejavm::qmp {
+
+std::unique_ptr<Dialogue> Server::greet() {
+  if (what_ == Speaks::qmp) return std::make_unique<Conversation>(guest_, state_);
+  return std::make_unique<MonitorConversation>(guest_, state_);
+}
 
 pollfd Server::interest() const {
   if (!client_) return {listener_.fd(), POLLIN, 0};
@@ -17,7 +25,7 @@ Attendant::Wish Server::serve(Attendant::Standing guest) {
   if (!client_) {
     Fd fd = listener_.accept();
     if (!fd) return Wish::none;
-    client_.emplace(std::move(fd), guest_, state_);
+    client_ = Client{std::move(fd), greet()};
     flush();
     return Wish::none;
   }
@@ -26,8 +34,8 @@ Attendant::Wish Server::serve(Attendant::Standing guest) {
   ssize_t count = ::read(client_->fd.get(), bytes.data(), bytes.size());
   bool gone = count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR);
   if (count > 0) {
-    wish = client_->conversation.receive({bytes.data(), static_cast<size_t>(count)}, guest);
-    gone = client_->conversation.broken();
+    wish = client_->conversation->receive({bytes.data(), static_cast<size_t>(count)}, guest);
+    gone = client_->conversation->broken();
   }
   flush();
   if (gone) client_.reset();
@@ -35,7 +43,7 @@ Attendant::Wish Server::serve(Attendant::Standing guest) {
 }
 
 void Server::flush() {
-  client_->output += client_->conversation.take_output();
+  client_->output += client_->conversation->take_output();
   while (!client_->output.empty()) {
     ssize_t count = ::send(client_->fd.get(), client_->output.data(), client_->output.size(), MSG_NOSIGNAL);
     if (count > 0) {
@@ -52,7 +60,7 @@ void Server::flush() {
 
 void Server::guest_runs() {
   if (client_) {
-    client_->conversation.note_running(true);
+    client_->conversation->note_running(true);
     flush();
   }
   state_.running = state_.started = true;
@@ -61,7 +69,7 @@ void Server::guest_runs() {
 void Server::guest_stands(Why why) {
   if (state_.running) state_.why = why;
   if (client_) {
-    client_->conversation.note_running(false);
+    client_->conversation->note_running(false);
     flush();
   }
   state_.running = false;
@@ -69,7 +77,7 @@ void Server::guest_stands(Why why) {
 
 void Server::guest_gone() {
   if (!client_) return;
-  client_->conversation.event("SHUTDOWN", {{"guest", true}, {"reason", "guest-shutdown"}});
+  client_->conversation->note_gone();
   flush();
 }
 

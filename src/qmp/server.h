@@ -1,12 +1,14 @@
-// QMP on a socket: one client after another.
+// QMP or the human monitor on a socket: one client after another.
 #pragma once
 
+#include <memory>
 #include <optional>
 
 #include "base/attendant.h"
 #include "base/fd.h"
 #include "base/listener.h"
-#include "qmp/conversation.h"
+#include "qmp/guest.h"
+#include "qmp/management.h"
 
 namespace dejavm::qmp {
 
@@ -16,8 +18,11 @@ class Server final : public Attendant {
  public:
   static constexpr size_t kMostOutput = size_t{16} << 20;
 
+  enum class Speaks : uint8_t { qmp, monitor };
+
   /// Borrows the guest.
-  Server(Listener listener, Guest& guest) : listener_(std::move(listener)), guest_(guest) {}
+  Server(Listener listener, Guest& guest, Speaks what = Speaks::qmp)
+      : listener_(std::move(listener)), guest_(guest), what_(what) {}
 
   const std::string& address() const { return listener_.address(); }
 
@@ -30,16 +35,17 @@ class Server final : public Attendant {
 
  private:
   struct Client {
-    Client(Fd socket, qmp::Guest& guest, RunState& state) : fd(std::move(socket)), conversation(guest, state) {}
     Fd fd;
-    Conversation conversation;
-    std::string output;
+    std::unique_ptr<Dialogue> conversation;
+    std::string output{};
   };
+  std::unique_ptr<Dialogue> greet();
   /// Sends what can be sent; forgets a client that is gone, or takes too little.
   void flush();
 
   Listener listener_;
   qmp::Guest& guest_;
+  const Speaks what_;
   RunState state_;
   std::optional<Client> client_;
 };

@@ -7,9 +7,10 @@ namespace dejavm::vm {
 std::string stop_line(const SeenAccess& seen, const DeviceRegion* region) {
   const Access& access = seen.access;
   std::string rip = seen.instruction ? fmt::format("{:#x}", *seen.instruction) : "unknown";
-  return fmt::format("{}: {} {} {:#x} ({} byte{}) at {:#x}, rip {}, event {}", access.space == Space::pio ? "pio" : "mmio",
+  return fmt::format("{}: {} {} {:#x} ({} byte{}) at {:#x}, rip {}, {}", access.space == Space::pio ? "pio" : "mmio",
                      place_name(access, region), access.is_write() ? "<-" : "->", access.value, access.size,
-                     access.size == 1 ? "" : "s", access.addr, rip, seen.event);
+                     access.size == 1 ? "" : "s", access.addr, rip,
+                     seen.recorded ? fmt::format("event {}", seen.event) : "in a diversion");
 }
 
 unsigned AccessBreaks::add(AccessFilter filter, uint64_t skip, std::function<std::optional<Place>()> resolve) {

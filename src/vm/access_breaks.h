@@ -18,9 +18,11 @@ struct SeenAccess {
   Access access;
   uint64_t event = 0;                   ///< number of the event
   std::optional<uint64_t> instruction;  ///< linear address of the accessing instruction
+  bool recorded = true;                 ///< false: made in a diversion; there is no event
 };
 
-/// "mmio: edu+0x80 <- 0x1 (4 bytes) at 0xfebc0080, rip 0x1234, event 123" ("->" for a read, "pio:" for a port).
+/// "mmio: edu+0x80 <- 0x1 (4 bytes) at 0xfebc0080, rip 0x1234, event 123" ("->" for a read, "pio:" for a port; "in a
+/// diversion" where there is no event).
 std::string stop_line(const SeenAccess& seen, const DeviceRegion* region);
 
 struct AccessBreak {

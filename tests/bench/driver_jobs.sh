@@ -12,18 +12,9 @@ export LC_ALL=C
 
 dejavm=$1 lab=$2 rounds=${3:-5}
 record_target=1.10 replay_target=1.0 random_target_mib=66 zero_target_mib=1
-here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-. "$here/rounds.sh"
+. "$(dirname "$0")/rounds.sh"
 
-"$here/../lab/driver_lab.sh" "$lab" > "$work/lab" 2>&1
-case $? in
-  0) ;;
-  77) echo "skipped: the kernel is absent, and $(grep -o 'apt cannot fetch.*' "$work/lab")"; exit 77 ;;
-  *) cat "$work/lab"; exit 1 ;;
-esac
-{ read -r kernel; read -r initrd; } < "$work/lab"
+open_bench driver_lab.sh "$lab"
 
 head -c 64M /dev/urandom > "$work/random.img"
 truncate -s 64M "$work/zero.img"

@@ -13,20 +13,11 @@ export LC_ALL=C
 
 dejavm=$1 lab=$2 rounds=${3:-3}
 record_target=1.0 replay_target=0.3
-here=$(cd "$(dirname "$0")" && pwd)
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-. "$here/rounds.sh"
+. "$(dirname "$0")/rounds.sh"
 
-skip() { echo "skipped: $1"; exit 77; }
-command -v qemu-system-x86_64 > /dev/null || skip "qemu-system-x86_64 is absent (apt-get install qemu-system-x86)"
-"$here/../lab/debian_kernel.sh" "$lab" > "$work/lab" 2>&1
-case $? in
-  0) ;;
-  77) skip "the kernel is absent, and $(grep -o 'apt cannot fetch.*' "$work/lab")" ;;
-  *) cat "$work/lab"; exit 1 ;;
-esac
-{ read -r kernel; read -r initrd; } < "$work/lab"
+command -v qemu-system-x86_64 > /dev/null ||
+  { echo "skipped: qemu-system-x86_64 is absent (apt-get install qemu-system-x86)"; exit 77; }
+open_bench debian_kernel.sh "$lab"
 
 vm=(-m 128M -no-reboot -kernel "$kernel" -initrd "$initrd" -append "$(cat "$lab/cmdline")")
 qemu=(qemu-system-x86_64 -accel tcg -machine pc -nodefaults -display none -monitor none -net none "${vm[@]}")

@@ -1,5 +1,19 @@
-# For benchmarks that run Linux guests in rounds, to be sourced. The caller sets `work`, a directory of its own, where a guest's console
-# is the file `console`.
+# For benchmarks that run Linux guests, to be sourced. `work` is a directory of the benchmark's own, where a guest's console is the file
+# `console`: the caller sets it, or calls open_bench.
+
+# open_bench LAB_SCRIPT LAB_DIR: sets `work`, gone at the end, and `kernel` and `initrd` to what LAB_SCRIPT of tests/lab leaves in LAB_DIR.
+# Ends the benchmark with 77 where the kernel is absent.
+open_bench() {
+  work=$(mktemp -d) || exit 1
+  trap 'rm -rf "$work"' EXIT
+  "${BASH_SOURCE[0]%/*}/../lab/$1" "$2" > "$work/lab" 2>&1
+  case $? in
+    0) ;;
+    77) echo "skipped: the kernel is absent, and $(grep -o 'apt cannot fetch.*' "$work/lab")"; exit 77 ;;
+    *) cat "$work/lab"; exit 1 ;;
+  esac
+  { read -r kernel; read -r initrd; } < "$work/lab"
+}
 
 # timed LIST COMMAND...: runs it and adds "wall CPU" (user and system, all threads) to LIST; a failure ends the benchmark.
 timed() {

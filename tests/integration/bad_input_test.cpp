@@ -50,7 +50,7 @@ TEST_F(BadInputTest, UnsupportedOptionsAreRefusedByName) {
       {{"-smp", "2"}, "-smp 2"},
       {{"-accel", "tcg"}, "-accel tcg"},
       {{"-display", "sdl"}, "-display sdl"},
-      {{"-monitor", "stdio"}, "-monitor stdio"},
+      {{"-monitor", "stdio"}, "monitor: address 'stdio'"},
       {{"-serial", "tcp:1"}, "-serial tcp:1"},
       {{"-debugcon", "vc"}, "-debugcon vc"},
       {{"-global", "edu.x=1"}, "-global edu.x=1"},

@@ -88,6 +88,17 @@ TEST_F(SoftGdbDiversionTest, AGuestThatWouldWaitForEverStops) {
   EXPECT_THAT(output, ContainsRegex("<completion_post>:\tmov ")) << "the code is the recording's again";
 }
 
+TEST_F(SoftGdbDiversionTest, AnAccessToADeviceStopsIt) {
+  std::string output = debug({"monitor mmio break edu+4 w", "call self_test(9)", "p n", "stepi", "monitor mmio delete all",
+                              "monitor mmio last edu+4", "reverse-stepi"});
+
+  EXPECT_THAT(output, ContainsRegex(
+                          "mmio: edu\\+0x4 <- 0x[0-9a-f]+ \\(4 bytes\\) at 0xfeb00004, rip 0x[0-9a-f]+, in a diversion\n"));
+  EXPECT_THAT(output, HasSubstr("while in a function called from GDB"));
+  EXPECT_THAT(output, HasSubstr("$1 = 9"));
+  EXPECT_THAT(output, ContainsRegex("mmio: edu\\+0x4 -> [^\n]*, event [0-9]+\n")) << "the recording has its own";
+}
+
 TEST_F(SoftGdbDiversionTest, DetachingLeavesIt) {
   std::string output = debug({"set var $rax = 0x1234", "stepi", "p/x $rax"});
 

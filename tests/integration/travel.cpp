@@ -7,12 +7,11 @@
 #include <cstdio>
 #include <random>
 
-#include "base/clock.h"
 #include "base/parse.h"
-#include "engine/soft/soft_vcpu.h"
 #include "replay/timeline.h"
+#include "support/soft_replay.h"
 
-namespace dejavm {
+namespace dejavm::integration {
 namespace {
 
 using replay::Position;
@@ -26,45 +25,28 @@ struct Mark {
   uint64_t ram = 0;
 };
 
-/// A replay with what it borrows.
-struct Replaying {
-  Replaying(const trace::Reader& from, vm::GuestMemory ram) : reader(from), memory(std::move(ram)) {}
-  static Result<std::unique_ptr<Replaying>> create(const trace::Reader& reader) {
-    TRY_ASSIGN(vm::GuestMemory memory, replay::load_memory(reader));
-    auto r = std::make_unique<Replaying>(reader, std::move(memory));
-    TRY_ASSIGN(r->vcpu, soft::create_vcpu(r->memory, reader.description().cpu_model));
-    TRY_ASSIGN(r->replayer, replay::Replayer::create(reader, *r->vcpu, r->memory, r->clock, {}));
-    return r;
-  }
-  Result<Mark> mark(const Position& target) {
-    TRY_ASSIGN(vm::CpuState cpu, vcpu->state());
-    TRY_ASSIGN(uint64_t ram, replayer->ram_digest());
-    return Mark{target, replayer->position(), replayer->total_steps(), cpu, ram};
-  }
-
-  const trace::Reader& reader;
-  vm::GuestMemory memory;
-  MonotonicClock clock;
-  std::unique_ptr<vm::Vcpu> vcpu;
-  std::unique_ptr<replay::Replayer> replayer;
-};
+Result<Mark> mark_of(SoftReplay& at, const Position& target) {
+  TRY_ASSIGN(vm::CpuState cpu, at.vcpu->state());
+  TRY_ASSIGN(uint64_t ram, at.replayer->ram_digest());
+  return Mark{target, at.replayer->position(), at.replayer->total_steps(), cpu, ram};
+}
 
 /// The states at these positions, ascending; those behind the end are left out.
 Result<std::vector<Mark>> marks_of(const trace::Reader& reader, const std::vector<Position>& targets) {
-  TRY_ASSIGN(auto straight, Replaying::create(reader));
+  TRY_ASSIGN(auto straight, SoftReplay::create(reader));
   std::vector<Mark> marks;
   for (const Position& target : targets) {
     straight->replayer->set_until(target);
     TRY_ASSIGN(vm::SessionStop stop, straight->replayer->resume(vm::ResumeFor::go));
     if (stop.kind != Kind::position) break;
-    TRY_ASSIGN(Mark mark, straight->mark(target));
+    TRY_ASSIGN(Mark mark, mark_of(*straight, target));
     marks.push_back(std::move(mark));
   }
   return marks;
 }
 
 Result<uint64_t> steps_of(const trace::Reader& reader) {
-  TRY_ASSIGN(auto straight, Replaying::create(reader));
+  TRY_ASSIGN(auto straight, SoftReplay::create(reader));
   TRY_ASSIGN(vm::SessionStop stop, straight->replayer->resume(vm::ResumeFor::go));
   if (stop.kind != Kind::ended) return fail("the replay does not end: " + stop.reason);
   return straight->replayer->total_steps();
@@ -72,7 +54,7 @@ Result<uint64_t> steps_of(const trace::Reader& reader) {
 
 class Travel {
  public:
-  Travel(Replaying& replaying, replay::Timeline& timeline) : replaying_(replaying), timeline_(timeline) {}
+  Travel(SoftReplay& replaying, replay::Timeline& timeline) : replaying_(replaying), timeline_(timeline) {}
 
   /// Goes there and compares.
   Status visit(const Mark& mark) {
@@ -94,7 +76,7 @@ class Travel {
 
  private:
   Status compare(const Mark& wanted, const vm::SessionStop& stop, Kind kind, const char* what) {
-    TRY_ASSIGN(Mark now, replaying_.mark(wanted.target));
+    TRY_ASSIGN(Mark now, mark_of(replaying_, wanted.target));
     ++compared;
     std::string cpu = vm::difference(wanted.cpu, now.cpu);
     if (stop.kind == kind && cpu.empty() && now.ram == wanted.ram && now.position == wanted.position &&
@@ -109,7 +91,7 @@ class Travel {
     return {};
   }
 
-  Replaying& replaying_;
+  SoftReplay& replaying_;
   replay::Timeline& timeline_;
 };
 
@@ -137,7 +119,7 @@ Result<int> travel(const char* file, uint64_t visits, uint64_t seed, uint64_t sp
   TRY_ASSIGN(std::vector<Mark> at_steps, marks_of(*reader, by_steps));
   TRY_ASSIGN(std::vector<Mark> at_events, marks_of(*reader, by_event));
 
-  TRY_ASSIGN(auto replaying, Replaying::create(*reader));
+  TRY_ASSIGN(auto replaying, SoftReplay::create(*reader));
   TRY_ASSIGN(auto timeline, replay::Timeline::create(*replaying->replayer, *reader,
                                                      {.memory = budget, .spacing = spacing, .keyframe_gain = 4 * spacing}));
   Travel travel(*replaying, *timeline);
@@ -183,11 +165,11 @@ Result<int> print_states(const char* file) {
 }
 
 }  // namespace
-}  // namespace dejavm
+}  // namespace dejavm::integration
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::string_view(argv[1]) == "states") {
-    auto status = dejavm::print_states(argv[2]);
+    auto status = dejavm::integration::print_states(argv[2]);
     if (status) return *status;
     fmt::print(stderr, "travel: {}\n", status.error().what);
     return 1;
@@ -198,7 +180,7 @@ int main(int argc, char** argv) {
     fmt::print(stderr, "usage: travel TRACE VISITS SEED SPACING BUDGET | travel states TRACE\n");
     return 2;
   }
-  auto status = dejavm::travel(argv[1], numbers[0], numbers[1], numbers[2], numbers[3]);
+  auto status = dejavm::integration::travel(argv[1], numbers[0], numbers[1], numbers[2], numbers[3]);
   if (status) return *status;
   fmt::print(stderr, "travel: {}\n", status.error().what);
   return 1;

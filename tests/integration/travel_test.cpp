@@ -50,6 +50,19 @@ TEST_F(SoftTravelTest, AcrossTheKeyframesOfATrace) {
   EXPECT_THAT(travel.out, Not(HasSubstr("keyframes 0;")));
 }
 
+/// From stop to stop, and to who wrote memory last: in a timeline that has nothing but keyframes a second apart, as in one
+/// without them, and as a run forward has it.
+TEST_F(SoftTravelTest, BackOverStopsAcrossTheGapsBetweenKeyframes) {
+  std::string trace = recorded("tsc_reader", {"-accel", "soft", "--keyframes", "1"});
+
+  Finished back = run({DEJAVM_TRAVEL_BACK, trace, "0x80"}, {}, kLabLimit);
+
+  EXPECT_EQ(back.status, 0) << back.out << back.err;
+  EXPECT_THAT(back.out, HasSubstr(" accesses 100 breakpoints 1"));
+  EXPECT_THAT(back.out, HasSubstr(" writers 32 different 0 "));
+  EXPECT_THAT(back.out, Not(HasSubstr("keyframes 0 of")));
+}
+
 TEST_F(SoftTravelTest, Firmware) {
   Finished recording = run(dejavm({"record", "-o", path("bios.dvt"), "-accel", "soft", "-bios", kSeabios, "-m", "64M",
                                    "-no-reboot", "--max-events", "60000"}));

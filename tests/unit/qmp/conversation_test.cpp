@@ -54,7 +54,7 @@ TEST_F(QmpTest, GreetsAndNegotiatesFirst) {
   Conversation fresh(guest_, state_);
   std::string_view early = R"({"execute": "query-status", "id": 7})";
   fresh.receive({reinterpret_cast<const uint8_t*>(early.data()), early.size()}, Standing::stands);
-  fresh.event("STOP");
+  fresh.note_gone();
   auto all = lines(fresh);
   ASSERT_EQ(all.size(), 2u) << "no event before the negotiation";
   EXPECT_EQ(all[1]["error"]["class"], "CommandNotFound");

@@ -8,6 +8,7 @@
 
 #include "base/temporary.h"
 #include "fake_guest.h"
+#include "qmp/json_framer.h"
 
 namespace dejavm::qmp {
 namespace {
