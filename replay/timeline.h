@@ -42,6 +42,10 @@ class Timeline final : public vm::Session {
   /// recording ends before it, `diverged` or `interrupted`. A position before the beginning is the beginning.
   Result<vm::SessionStop> seek(const std::optional<Position>& target);
 
+  /// Goes to where another replay of this recording is: at a point before event `event` + 1 that has this whole state. Stops
+  /// as seek() does; an error where there is no such point. Equal states have equal futures: the first one is right.
+  Result<vm::SessionStop> seek_state(int64_t event, const trace::MatchedState& state);
+
   /// Has the next resume() forward stop at a position, once.
   void set_break(const std::optional<Position>& position) { break_ = position; }
 
@@ -102,6 +106,7 @@ class Timeline final : public vm::Session {
   Timeline(Replayer& replayer, const trace::Reader& reader) : replayer_(replayer), accesses_(reader), reader_(reader) {}
 
   Result<vm::SessionStop> go_to(const std::optional<Position>& target, Patience patience);
+  Result<vm::SessionStop> run_to_state(const trace::MatchedState& state, const Position& end);
   Status start_near(const std::optional<Position>& target);
   const ReplayState* keyframe_near(const std::optional<Position>& target, const Moment& else_from);
   Pause next_pause();

@@ -37,7 +37,7 @@ bool Monitor::knows(std::string_view word) { return StateMonitor::knows(word) ||
 
 std::string Monitor::execute(std::string_view line) {
   auto result = dispatch(dejavm::words(line));
-  if (result) return *result;
+  if (result) return session_.take_notice() + *result;
   std::string text = "error: " + result.error().what + "\n";
   if (!result.error().next.empty()) text += result.error().next + "\n";
   return text;
@@ -190,6 +190,7 @@ Result<std::string> Monitor::watch_add(const Arguments& words) {
                       "For example: watch phys 0x101040 8 rw");
   }
   what.first = *first;
+  TRY(session_.use_exact_engine());
   TRY_ASSIGN(unsigned id, session_.watches().add(session_.vcpu(), what, true));
   return fmt::format("watchpoint {}: {}\n", id, vm::describe(what));
 }
