@@ -13,8 +13,8 @@ constexpr const char* kInterrupted = "interrupted on the way to where the replay
 
 }  // namespace
 
-Result<std::unique_ptr<HandOver>> HandOver::create(replay::Replayer& native, const trace::Reader& reader,
-                                                   const Clock& clock, const replay::ReplayOptions& options,
+Result<std::unique_ptr<HandOver>> HandOver::create(replay::Replayer& native, const trace::Reader& reader, const Clock& clock,
+                                                   const replay::ReplayOptions& options,
                                                    const replay::CheckpointLimits& limits) {
   TRY_ASSIGN(Engine engine, Engine::for_replay("soft", reader.description()));
   // The sandbox gives no executable memory: what this vCPU has, the engine lends again.

@@ -74,7 +74,13 @@ class HandOver final : public vm::Session {
  private:
   HandOver(replay::Replayer& native, const trace::Reader& reader, const Clock& clock, replay::ReplayOptions options,
            const replay::CheckpointLimits& limits, Engine engine)
-      : native_(native), reader_(reader), clock_(clock), options_(options), limits_(limits), engine_(std::move(engine)), accesses_(reader) {}
+      : native_(native),
+        reader_(reader),
+        clock_(clock),
+        options_(options),
+        limits_(limits),
+        engine_(std::move(engine)),
+        accesses_(reader) {}
 
   vm::Session& session() const {
     return handed_over_ ? static_cast<vm::Session&>(*soft_->timeline) : static_cast<vm::Session&>(native_);

@@ -40,7 +40,7 @@ std::string Shell::help() {
          "events [N] [FILTERS]               lists events (20, or N), e.g. events --device edu --write --from 100\n"
          "run [until POS]                    replays to the next stop, the end, or POS (EVENT or EVENT+INSTRUCTIONS)\n"
          "step [N]                           replays N instructions\n"
-         "back [N] | back run                goes N instructions back, or to the stop before this one \n"
+         "back [N] | back run                goes N instructions back, or to the stop before this one\n"
          "goto POS                           goes to POS, forward or backward\n"
          "break ADDR | delete                breakpoints on instructions\n"
          "mem ADDR [LENGTH]                  memory at a virtual address\n"

@@ -22,9 +22,7 @@ class TimelineSource {
     return now();
   }
   /// Of the trace, where it exists.
-  replay::AccessIndex& accesses() const {
-    return hand_over_ != nullptr ? hand_over_->accesses() : timeline_->accesses();
-  }
+  replay::AccessIndex& accesses() const { return hand_over_ != nullptr ? hand_over_->accesses() : timeline_->accesses(); }
 
  private:
   replay::Timeline* timeline_ = nullptr;

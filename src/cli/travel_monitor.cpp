@@ -43,7 +43,7 @@ const std::vector<std::string>& TravelMonitor::words() {
 }
 
 std::string TravelMonitor::help() {
-  return "replays on soft:\n"
+  return "replays (one on KVM hands over to soft to travel):\n"
          "when                                                         the position: event, instructions after it, in all\n"
          "seek POS                                                     goes there, forward or backward; POS is EVENT,\n"
          "                                                             EVENT+INSTRUCTIONS, @INSTRUCTIONS or end\n"
@@ -131,7 +131,8 @@ Result<std::string> TravelMonitor::checkpoint() {
 Result<std::string> TravelMonitor::info(const Arguments& words) {
   if (words.size() != 2) return fail_usage("info replay takes nothing more", "info replay");
   const replay::Timeline* now = timelines_.now();
-  if (now == nullptr) return fmt::format("Replaying execution: {} of {} events\n", session_.last_event() + 1, reader_.event_count());
+  if (now == nullptr)
+    return fmt::format("Replaying execution: {} of {} events\n", session_.last_event() + 1, reader_.event_count());
   const replay::Replayer& replayer = now->replayer();
   return fmt::format(
       "Replaying execution: instruction count = {}\nevent {} of {}, {} checkpoints in {} KiB, {} divergences\n",

@@ -14,7 +14,8 @@
 
 namespace dejavm::cli {
 
-/// Commands on a timeline, and those that only ask a trace, which leave a session what it is. Names and meanings of QEMU's are QEMU's (its monitor's replay commands).
+/// Commands on a timeline, and those that only ask a trace, which leave a session what it is. Names and meanings of QEMU's
+/// are QEMU's (its monitor's replay commands).
 class TravelMonitor {
  public:
   using Arguments = std::vector<std::string_view>;
