@@ -39,9 +39,9 @@ std::string between(const std::string& text, const std::string& first, const std
 TEST_F(KvmGdbHandOverTest, ForwardToADeviceBreakThenBackAndToTheEnd) {
   const Words there = {"monitor mmio break edu+0x90 w value 0x50", "continue", "stepi", "stepi"};
   const Words look = {"echo registers\\n", "info registers", "echo all\\n"};
-  std::string output = debug("kvm", there + look + Words{"reverse-stepi", "stepi", "monitor when", "reverse-stepi",
-                                                         "reverse-continue", "continue", "monitor mmio delete all",
-                                                         "continue"});
+  std::string output = debug("kvm", there + look +
+                                        Words{"reverse-stepi", "stepi", "monitor when", "reverse-stepi", "reverse-continue",
+                                              "continue", "monitor mmio delete all", "continue"});
   std::string straight = debug("soft", there + look + Words{"monitor when"});
 
   EXPECT_THAT(output, HasSubstr(kHandedOver));
@@ -63,8 +63,8 @@ TEST_F(KvmGdbHandOverTest, BetweenEventsAndFromTheEnd) {
 }
 
 TEST_F(KvmGdbHandOverTest, RegistersAndMemoryAreChangedInADiversion) {
-  std::string output = debug("kvm", {"break main", "continue", "set var completion_queue.head = 7", "p completion_queue.head",
-                                     "delete", "continue"});
+  std::string output = debug("kvm", {"break main", "continue", "set var completion_queue.head = 7",
+                                     "p completion_queue.head", "delete", "continue"});
 
   EXPECT_THAT(output, HasSubstr("$1 = 7"));
   EXPECT_THAT(output, HasSubstr(kHandedOver));
