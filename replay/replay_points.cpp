@@ -116,10 +116,10 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
     vm::GuestVirt at{where.state->cpu.linear_rip()};
     TRY(arm_breakpoints(&at));
     bool for_this_only = quiet_ || std::ranges::count(user_breakpoints_, at) == 0;
-    if (for_this_only) vcpu_.await(&where.state->cpu);
+    vcpu_.await(for_this_only ? &where.state->cpu : nullptr);
   }
   auto exit = run_watched(free ? vm::RunMode::free : vm::RunMode::step);
-  vcpu_.await(nullptr);
+  vcpu_.await(awaited_);
   if (window) vcpu_.request_window(false);
   TRY(arm_breakpoints(nullptr));
   if (!exit) return tl::make_unexpected(exit.error());

@@ -108,6 +108,13 @@ class Replayer final : public vm::Session {
   using DeviceAnswer = std::function<uint64_t(const vm::Access&)>;
   Result<vm::SessionStop> run_diverted(vm::ResumeFor what, const DeviceAnswer& answer);
   vm::StateTracker& tracker() { return *tracker_; }
+  /// Whether this consistent point has that whole state, but for RF, which comes and goes with breakpoints.
+  Result<bool> matches(const trace::MatchedState& state);
+  /// vm::Vcpu::await() for as long as no event's own state is looked for. Borrowed.
+  void await(const vm::CpuState* state) {
+    awaited_ = state;
+    vcpu_.await(state);
+  }
   /// Steps since the last event; on an engine that does not count them, as far as they were single steps.
   uint64_t steps() const;
 
@@ -146,7 +153,6 @@ class Replayer final : public vm::Session {
   Status take();
 
   Result<bool> at_place(const trace::Where& where);
-  Result<bool> matches(const trace::MatchedState& state);
   Status approach(const trace::Where& where, bool stepping);
   bool limit_steps(std::optional<uint64_t> steps);
   Status arm_breakpoints(const vm::GuestVirt* extra);
@@ -176,6 +182,7 @@ class Replayer final : public vm::Session {
   bool in_instruction_ = false;
   bool ran_ = false;  // instructions ran, or were completed, since resume()
   bool look_at_start_ = false;
+  const vm::CpuState* awaited_ = nullptr;
   bool quiet_ = false;
   Pause pause_;
   uint64_t steps_ = 0;  // single steps since the last numbered event

@@ -46,6 +46,10 @@ class Timeline final : public vm::Session {
   /// ahead.
   Status set_break(std::optional<uint64_t> steps);
 
+  /// Goes to where another replay of this recording is: at a point before event `event` + 1 that has this whole state. Stops
+  /// as seek() does; an error where there is no such point. Equal states have equal futures: the first one is right.
+  Result<vm::SessionStop> seek_state(int64_t event, const trace::MatchedState& state);
+
   /// The last write before here to a range of guest physical memory, by the CPU or a device; the position stays.
   struct Write {
     uint64_t address = 0;                      ///< of the first byte that it wrote in the range
@@ -105,6 +109,7 @@ class Timeline final : public vm::Session {
   Timeline(Replayer& replayer, const trace::Reader& reader) : replayer_(replayer), accesses_(reader), reader_(reader) {}
 
   Result<vm::SessionStop> go_to(const std::optional<Position>& target, Patience patience);
+  Result<vm::SessionStop> run_to_state(const trace::MatchedState& state, const Position& end);
   Status start_near(const std::optional<Position>& target);
   const ReplayState* keyframe_near(const std::optional<Position>& target, const Moment& else_from);
   Pause next_pause();

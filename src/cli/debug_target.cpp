@@ -56,10 +56,18 @@ Status DebugTarget::write_physical(vm::GuestPhys addr, ByteSpan from) {
 
 /// GDB does not ask again what it read before the guest went elsewhere.
 std::string DebugTarget::monitor(std::string_view command) {
-  std::string before = monitor_.when();
+  const Place before = place();
   std::string text = monitor_.execute(command);
-  if (monitor_.when() != before) text += "gdb still shows the place before: maintenance flush register-cache\n";
+  const Place now = place();
+  bool counted = before.instructions && now.instructions;
+  bool moved = before.event != now.event || (counted ? before.instructions != now.instructions : before.cpu != now.cpu);
+  if (moved) text += "gdb still shows the place before: maintenance flush register-cache\n";
   return text;
+}
+
+DebugTarget::Place DebugTarget::place() {
+  auto cpu = registers();
+  return {session_.last_event(), monitor_.instructions(), cpu ? std::optional(*cpu) : std::nullopt};
 }
 
 // ---- Running
@@ -68,6 +76,7 @@ Result<gdb::Stop> DebugTarget::resume(const gdb::ResumeRequest& request) {
   bool diverted = session_.diverted();
   auto stop = run(request);
   if (stop && diverted && !session_.diverted()) stop->console = kRejoined + stop->console;
+  if (stop) stop->console = session_.take_notice() + stop->console;
   return stop;
 }
 
@@ -220,11 +229,14 @@ std::optional<vm::GuestPhys> DebugTarget::place_now(vm::Watchpoint::By by, uint6
 Status DebugTarget::insert(Watch watch) {
   auto gpa = place_now(watch.by, watch.addr);
   bool ram = gpa && session_.memory().find(*gpa) != nullptr;
+  // Where that fails, KVM still walks for a `watch`.
+  Status exact = engine_watches() || (gpa && !ram) ? Status{} : session_.use_exact_engine();
   if (engine_watches()) {
     TRY(watch_in_engine(watch));
   } else if (watch.length > vm::kPageSize) {
     return fail(fmt::format("a watch of {} bytes is too long; at most {}", watch.length, vm::kPageSize));
   } else if (ram && watch.kind != gdb::WatchKind::write) {
+    TRY(exact);
     return fail(
         fmt::format("{:#x} is RAM: only `watch` works there on KVM; rwatch and awatch are for device registers", watch.addr),
         "-accel soft has all three.");

@@ -18,8 +18,8 @@ class DebugTarget final : public gdb::Target {
  public:
   /// As Monitor.
   explicit DebugTarget(vm::Session& session, vm::RegisterMaps registers = {}, const trace::Reader* reader = nullptr,
-                       replay::Timeline* timeline = nullptr)
-      : session_(session), monitor_(session, std::move(registers), reader, timeline) {}
+                       TimelineSource timelines = {})
+      : session_(session), monitor_(session, std::move(registers), reader, timelines) {}
 
   Result<vm::CpuState> registers() override { return session_.vcpu().state(); }
   Status set_registers(const vm::CpuState& state) override;
@@ -30,7 +30,7 @@ class DebugTarget final : public gdb::Target {
   Result<gdb::Stop> resume(const gdb::ResumeRequest& request) override;
   bool can_reverse() const override { return session_.why_forward_only().empty(); }
   /// In a replay nothing is waited for.
-  bool steps_are_short() const override { return monitor_.has_trace() && can_reverse(); }
+  bool steps_are_short() const override { return monitor_.has_trace() && session_.vcpu().capabilities().exact_steps; }
   void interrupt() override;
   void set_breakpoint_test(BreakpointTest test) override;
   Status insert_breakpoint(vm::GuestVirt addr) override;
@@ -61,6 +61,14 @@ class DebugTarget final : public gdb::Target {
     unsigned watch_id = 0;  // 0: the engine has no watchpoints
     Bytes before;           // RAM without a watchpoint: the contents when the guest was resumed
   };
+
+  /// Where the guest is, as far as a debugger can tell.
+  struct Place {
+    int64_t event;
+    std::optional<uint64_t> instructions;
+    std::optional<vm::CpuState> cpu;
+  };
+  Place place();
 
   Result<gdb::Stop> run(const gdb::ResumeRequest& request);
   Status apply_breakpoints();

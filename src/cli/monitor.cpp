@@ -38,7 +38,7 @@ bool Monitor::knows(std::string_view word) { return StateMonitor::knows(word) ||
 
 std::string Monitor::execute(std::string_view line) {
   auto result = dispatch(dejavm::words(line));
-  return result ? *result : error_text(result.error());
+  return result ? session_.take_notice() + *result : error_text(result.error());
 }
 
 Result<std::string> Monitor::dispatch(const Arguments& words) {
@@ -188,6 +188,7 @@ Result<std::string> Monitor::watch_add(const Arguments& words) {
                       "For example: watch phys 0x101040 8 rw");
   }
   what.first = *first;
+  TRY(session_.use_exact_engine());
   TRY_ASSIGN(unsigned id, session_.watches().add(session_.vcpu(), what, true));
   return fmt::format("watchpoint {}: {}\n", id, vm::describe(what));
 }

@@ -20,14 +20,14 @@ std::string access_text(vm::Session& session, const vm::RegisterMaps& registers,
 /// A place or a register, as users write it, into a filter.
 Status parse_place(std::string_view text, vm::Session& session, const vm::RegisterMaps& registers, vm::AccessFilter& filter);
 
-/// Executes monitor commands on a session. `reader`: the trace of a replay, null for a live guest. `timeline`: the session
-/// itself, where it is one.
+/// Executes monitor commands on a session. `reader`: the trace of a replay, null for a live guest. `timelines`: the session
+/// itself.
 class Monitor {
  public:
   explicit Monitor(vm::Session& session, vm::RegisterMaps registers = {}, const trace::Reader* reader = nullptr,
-                   replay::Timeline* timeline = nullptr)
+                   TimelineSource timelines = {})
       : session_(session), registers_(std::move(registers)), reader_(reader), state_(session_, registers_) {
-    if (timeline != nullptr && reader != nullptr) travel_.emplace(*timeline, *reader, registers_);
+    if (timelines.exists() && reader != nullptr) travel_.emplace(session, timelines, *reader, registers_);
   }
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
@@ -39,8 +39,8 @@ class Monitor {
   std::string execute(std::string_view line);
   bool has_trace() const { return reader_ != nullptr; }
 
-  /// The position, where the session is a timeline.
-  std::string when() const { return travel_ ? travel_->when() : std::string(); }
+  /// Instructions so far, where the session is a timeline.
+  std::optional<uint64_t> instructions() const { return travel_ ? travel_->instructions() : std::nullopt; }
 
   /// Whether this is a command's first word.
   static bool knows(std::string_view word);

@@ -12,12 +12,12 @@ class QmpGuest final : public qmp::Guest {
  public:
   /// As Monitor. `file`: the trace that is written or read; empty where there is none.
   QmpGuest(vm::Session& session, vm::RegisterMaps registers, std::string file, const trace::Reader* reader = nullptr,
-           replay::Timeline* timeline = nullptr)
+           TimelineSource timelines = {})
       : session_(session),
         file_(std::move(file)),
         replays_(reader != nullptr),
-        timeline_(timeline),
-        monitor_(session, std::move(registers), reader, timeline) {}
+        timelines_(timelines),
+        monitor_(session, std::move(registers), reader, timelines) {}
 
   Mode mode() const override { return replays_ ? Mode::play : file_.empty() ? Mode::none : Mode::record; }
   std::string file() const override { return file_; }
@@ -27,12 +27,12 @@ class QmpGuest final : public qmp::Guest {
   std::string monitor(std::string_view line) override { return monitor_.execute(line); }
 
  private:
-  Status travels() const;
+  Result<replay::Timeline*> timeline() const;
 
   vm::Session& session_;
   const std::string file_;
   const bool replays_;
-  replay::Timeline* timeline_;
+  const TimelineSource timelines_;
   Monitor monitor_;
 };
 

@@ -7,6 +7,7 @@
 #include "cli/connections.h"
 #include "cli/debug_target.h"
 #include "cli/engine.h"
+#include "cli/hand_over.h"
 #include "cli/messages.h"
 #include "cli/position.h"
 #include "cli/qmp_guest.h"
@@ -56,6 +57,7 @@ nlohmann::json to_json(const replay::Divergence& d) {
 
 struct Summary {
   uint64_t skipped, replayed, total, divergences;
+  bool finished;
   std::optional<uint64_t> ram;  // none where the vCPU cannot tell any more
   double seconds;
   std::optional<Error> error;  // what ended it before its time
@@ -74,7 +76,7 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
                            {"divergences", nlohmann::json::array()},
                            {"ram", ram},
                            {"seconds", s.seconds},
-                           {"finished", replayer.finished()},
+                           {"finished", s.finished},
                            {"sealed", reader.sealed()},
                            {"damage", reader.damage()}};
     if (reader.end() != nullptr) json["recorded_ram"] = hash_text(reader.end()->ram_digest);
@@ -87,27 +89,25 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
              s.seconds);
 }
 
-/// Whether all was found intact.
-Result<bool> run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader,
-                        Connections& connections, const replay::CheckpointLimits& limits) {
-  if (!connections.server) {
-    TRY(replayer.resume(vm::ResumeFor::go));
-    return true;
+/// For somebody who is connected: whether all was found intact. `hand_over`: null on soft.
+Result<bool> serve(const ReplayCommand& c, replay::Replayer& replayer, HandOver* hand_over, const trace::Reader& reader,
+                   Connections& connections, const replay::CheckpointLimits& limits) {
+  std::unique_ptr<replay::Timeline> own;
+  if (hand_over == nullptr) {
+    TRY_ASSIGN(own, replay::Timeline::create(replayer, reader, limits));
   }
-  std::unique_ptr<replay::Timeline> timeline;
-  if (replayer.vcpu().capabilities().exact_steps) {
-    TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader, limits));
-  }
-  vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
-  DebugTarget target(session, c.registers, &reader, timeline.get());
-  QmpGuest guest(session, c.registers, c.file, &reader, timeline.get());
+  vm::Session& session = own ? static_cast<vm::Session&>(*own) : *hand_over;
+  TimelineSource timelines = own ? TimelineSource(own.get()) : TimelineSource(hand_over);
+  DebugTarget target(session, c.registers, &reader, timelines);
+  QmpGuest guest(session, c.registers, c.file, &reader, timelines);
   const auto attendants = connections.attendants(guest);
   TRY(connections.server->serve(target, !c.connections.stopped, attendants));
-  if (timeline && timeline->keyframe_starts() > 0) {
+  const replay::Timeline* timeline = timelines.now();
+  if (timeline == nullptr) return true;
+  if (timeline->keyframe_starts() > 0) {
     say(fmt::format("started from keyframes {} times: what lies before those was checked only where it was replayed",
                     timeline->keyframe_starts()));
   }
-  if (!timeline) return true;
   for (const std::string& what : timeline->keyframe_damage()) say(what + "; it was not used");
   return timeline->keyframe_damage().empty();
 }
@@ -154,21 +154,34 @@ Result<int> replay(const ReplayCommand& c) {
   TRY_ASSIGN(auto replayer, replay::Replayer::create(*reader, *vcpu, memory, clock, options));
   auto skipped = static_cast<uint64_t>(replayer->last_event() + 1);
   const replay::CheckpointLimits limits;
+  std::unique_ptr<HandOver> hand_over;
+  if (connections.server && !engine.is_soft()) {
+    TRY_ASSIGN(hand_over, HandOver::create(*replayer, *reader, clock, options, limits));
+  }
   TRY(enter_sandbox());
 
   uint64_t start = clock.now_ns();
-  auto ran = run_to_end(c, *replayer, *reader, connections, limits);
-  auto ram = replayer->ram_digest();
+  Result<bool> ran = true;
+  if (connections.server) {
+    ran = serve(c, *replayer, hand_over.get(), *reader, connections, limits);
+  } else if (auto stop = replayer->resume(vm::ResumeFor::go); !stop) {
+    ran = tl::make_unexpected(stop.error());
+  }
+  replay::Replayer& last = hand_over ? hand_over->replayer() : *replayer;
+  auto ram = last.ram_digest();
+  // A divergence on KVM is one, whatever soft says afterwards.
+  const replay::Replayer& told = last.divergence_count() > 0 ? last : *replayer;
   Summary summary{.skipped = skipped,
-                  .replayed = static_cast<uint64_t>(replayer->last_event() + 1) - skipped,
+                  .replayed = static_cast<uint64_t>(last.last_event() + 1) - skipped,
                   .total = reader->event_count(),
-                  .divergences = replayer->divergence_count(),
+                  .divergences = told.divergence_count(),
+                  .finished = last.finished(),
                   .ram = ram ? std::optional(*ram) : std::nullopt,
                   .seconds = static_cast<double>(clock.now_ns() - start) / 1e9,
                   .error = {}};
   if (ran && !ram) ran = tl::make_unexpected(ram.error());
   if (!ran) summary.error = ran.error();
-  report(c, summary, *replayer, *reader);
+  report(c, summary, told, *reader);
   if (!ran) return tl::make_unexpected(ran.error());
   if (summary.divergences > 0) return kDiverged;
   return reader->damage().empty() && *ran ? kDone : kDamaged;

@@ -21,12 +21,14 @@ struct Shell::Replay {
   MonotonicClock clock;
   vm::GuestMemory memory;
   std::unique_ptr<vm::Vcpu> vcpu;
-  std::unique_ptr<replay::Replayer> replayer;
-  std::unique_ptr<replay::Timeline> timeline;  // where the engine counts steps
+  std::unique_ptr<replay::Replayer> replayer;  // until it is handed over
+  std::unique_ptr<replay::Timeline> timeline;  // on soft
+  std::unique_ptr<HandOver> hand_over;         // elsewhere
   std::unique_ptr<Monitor> monitor;
 
-  vm::Session& session() { return timeline ? static_cast<vm::Session&>(*timeline) : *replayer; }
-  std::vector<vm::GuestVirt> breakpoints;
+  vm::Session& session() { return timeline ? static_cast<vm::Session&>(*timeline) : *hand_over; }
+  TimelineSource timelines() { return timeline ? TimelineSource(timeline.get()) : TimelineSource(hand_over.get()); }
+  replay::Replayer& present() { return timeline ? *replayer : hand_over->replayer(); }
 };
 
 Shell::Shell(vm::RegisterMaps registers) : registers_(std::move(registers)) {}
@@ -38,7 +40,7 @@ std::string Shell::help() {
          "events [N] [FILTERS]               lists events (20, or N), e.g. events --device edu --write --from 100\n"
          "run [until POS]                    replays to the next stop, the end, or POS (EVENT or EVENT+INSTRUCTIONS)\n"
          "step [N]                           replays N instructions\n"
-         "back [N] | back run                goes N instructions back, or to the stop before this one (soft)\n"
+         "back [N] | back run                goes N instructions back, or to the stop before this one\n"
          "goto POS                           goes to POS, forward or backward\n"
          "break ADDR | delete                breakpoints on instructions\n"
          "mem ADDR [LENGTH]                  memory at a virtual address\n"
@@ -53,7 +55,7 @@ std::vector<std::string> Shell::candidates() const {
   words.insert(words.end(), Monitor::words().begin(), Monitor::words().end());
   std::set<std::string> devices;
   if (replay_) {
-    for (const auto& region : replay_->replayer->devices()) devices.insert(region.device);
+    for (const auto& region : replay_->session().devices()) devices.insert(region.device);
   } else if (reader_) {
     for (const auto& region : reader_->description().devices) devices.insert(region.device);
   }
@@ -83,13 +85,13 @@ std::string Shell::perform(const std::function<Result<std::string>()>& command) 
     std::lock_guard lock(mutex_);
     executing_ = false;
   }
-  std::string text;
+  std::string text = replay_ ? replay_->session().take_notice() : std::string();
   if (result) {
-    text = *result;
+    text += *result;
   } else {
     failed_ = true;
     damaged_ = damaged_ || result.error().kind == ErrorKind::damaged;
-    text = error_text(result.error());
+    text += error_text(result.error());
   }
   ever_failed_ = ever_failed_ || failed_;
   return text;
@@ -174,7 +176,7 @@ Result<std::string> Shell::events(const Arguments& words) const {
     limit = *number;
     return {};
   }));
-  TRY(replay_ ? filter.resolve(replay_->replayer->devices()) : filter.resolve(*reader_));
+  TRY(replay_ ? filter.resolve(replay_->session().devices()) : filter.resolve(*reader_));
   std::string text;
   uint64_t shown = 0;
   TRY(for_each_event(*reader_, filter, [&](const ListedEvent& listed) {
@@ -200,10 +202,12 @@ Result<Shell::Replay*> Shell::replay() {
   auto fresh = std::make_unique<Replay>(std::move(memory));
   TRY_ASSIGN(fresh->vcpu, engine_->create_vcpu(fresh->memory, reader_->description().cpu_model));
   TRY_ASSIGN(fresh->replayer, replay::Replayer::create(*reader_, *fresh->vcpu, fresh->memory, fresh->clock, {}));
-  if (fresh->vcpu->capabilities().exact_steps) {
+  if (engine_->is_soft()) {
     TRY_ASSIGN(fresh->timeline, replay::Timeline::create(*fresh->replayer, *reader_, limits_));
+  } else {
+    TRY_ASSIGN(fresh->hand_over, HandOver::create(*fresh->replayer, *reader_, fresh->clock, {}, limits_));
   }
-  fresh->monitor = std::make_unique<Monitor>(fresh->session(), registers_, reader_.get(), fresh->timeline.get());
+  fresh->monitor = std::make_unique<Monitor>(fresh->session(), registers_, reader_.get(), fresh->timelines());
   if (!sandboxed_) TRY(enter_sandbox());
   sandboxed_ = true;
   replay_ = std::move(fresh);
@@ -225,7 +229,7 @@ Result<vm::SessionStop> Shell::interruptibly(const std::function<Result<vm::Sess
 
 Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
   using Kind = vm::SessionStop::Kind;
-  replay::Replayer& replayer = *replay_->replayer;
+  replay::Replayer& replayer = replay_->present();
   if (stop.kind == Kind::ended) {
     TRY_ASSIGN(uint64_t ram, replayer.ram_digest());
     return fmt::format("end of the recording after {} events ({}), ram {}\n", replayer.last_event() + 1, stop.reason,
@@ -235,7 +239,7 @@ Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
     diverged_ = true;
     return stop.reason;
   }
-  TRY_ASSIGN(vm::CpuState cpu, replay_->vcpu->state());
+  TRY_ASSIGN(vm::CpuState cpu, replayer.vcpu().state());
   std::string text;
   if (stop.kind == Kind::device) text = replay_->monitor->access_lines(stop.seen);
   if (stop.kind == Kind::watch) {
@@ -244,7 +248,7 @@ Result<std::string> Shell::stop_text(const vm::SessionStop& stop) {
   if (stop.kind == Kind::interrupted) text = "interrupted\n";
   if (stop.kind == Kind::began) text = "the beginning of the replay\n";
   uint8_t bytes[15];
-  size_t got = vm::read_virtual(cpu, replay_->memory, {cpu.linear_rip()}, bytes);
+  size_t got = vm::read_virtual(cpu, replayer.memory(), {cpu.linear_rip()}, bytes);
   return text + fmt::format("after event {}, rip {:#x}: {}\n", replayer.last_event(), cpu.linear_rip(),
                             vm::disassemble({bytes, got}, cpu.code_bits(), {cpu.linear_rip()}));
 }
@@ -257,10 +261,8 @@ Result<std::string> Shell::run(const Arguments& words) {
     return fail_usage("run takes nothing or `until POS`", "For example: run until 1000");
   }
   TRY_ASSIGN(Replay * now, replay());
-  if (until && until->from_start && !now->vcpu->capabilities().exact_steps) {
-    return fail_usage("this engine does not count instructions", "Say EVENT or EVENT+INSTRUCTIONS.");
-  }
-  now->replayer->set_until(until);
+  if (until && (until->from_start || until->steps > 0)) TRY(now->session().use_exact_engine());
+  now->present().set_until(until);
   TRY_ASSIGN(vm::SessionStop stop, interruptibly([](vm::Session& session) { return session.resume(vm::ResumeFor::go); }));
   return stop_text(stop);
 }
@@ -270,7 +272,7 @@ Result<std::string> Shell::step(const Arguments& words) {
   if (!count || *count == 0 || words.size() > 2)
     return fail_usage("step takes a number of instructions", "For example: step 10");
   TRY_ASSIGN(Replay * now, replay());
-  now->replayer->set_until(std::nullopt);
+  now->present().set_until(std::nullopt);
   vm::SessionStop stop{.kind = vm::SessionStop::Kind::step};
   for (uint64_t i = 0; i < *count && !interrupted_; ++i) {
     TRY_ASSIGN(stop, now->session().resume(vm::ResumeFor::step));
@@ -300,28 +302,18 @@ Result<std::string> Shell::back(const Arguments& words) {
 Result<std::string> Shell::goto_event(const Arguments& words) {
   if (words.size() != 2) return fail_usage("goto wants a position", "For example: goto 1000");
   TRY_ASSIGN(auto position, parse_position(words[1]));
-  TRY_ASSIGN(Replay * present, replay());
-  if (present->timeline) {
-    TRY_ASSIGN(vm::SessionStop stop, interruptibly([&](vm::Session&) { return present->timeline->seek(position); }));
-    return stop_text(stop);
+  TRY_ASSIGN(Replay * now, replay());
+  const replay::Replayer& present = now->present();
+  // Where KVM goes by itself: forward, to an event.
+  bool ahead = !position || (!position->from_start && position->steps == 0 && present.last_event() < position->event);
+  if (now->timelines().now() == nullptr && ahead && !present.finished()) {
+    return run({"run", "until", words[1]});
   }
-  auto passed = [&](const replay::Replayer& now) {
-    if (now.finished() || !position) return true;
-    return position->from_start ? now.total_steps() > position->steps : now.last_event() >= position->event;
-  };
-  if (passed(*present->replayer)) {
-    auto breaks = replay_->replayer->breaks().list();
-    auto breakpoints = replay_->breakpoints;
-    auto watches = replay_->replayer->watches().list();
-    replay_.reset();
-    TRY_ASSIGN(Replay * fresh, replay());
-    for (auto& one : breaks) fresh->replayer->breaks().add(one.filter, one.skip);
-    for (auto& one : watches) TRY(fresh->replayer->watches().add(*fresh->vcpu, one.what, one.listed));
-    fresh->breakpoints = breakpoints;
-    TRY(fresh->replayer->set_breakpoints(breakpoints));
-  }
-  std::string text(words[1]);
-  return run({"run", "until", text});
+  TRY_ASSIGN(vm::SessionStop stop, interruptibly([&](vm::Session&) -> Result<vm::SessionStop> {
+               TRY_ASSIGN(replay::Timeline * timeline, now->timelines().get());
+               return timeline->seek(position);
+             }));
+  return stop_text(stop);
 }
 
 // ---- Looking
@@ -333,9 +325,9 @@ Result<std::string> Shell::memory(const Arguments& words) {
     return fail_usage("mem wants an address and perhaps a length of at most 65536", "For example: mem 0x101000 32");
   }
   TRY_ASSIGN(Replay * now, replay());
-  TRY_ASSIGN(vm::CpuState cpu, now->vcpu->state());
+  TRY_ASSIGN(vm::CpuState cpu, now->session().vcpu().state());
   Bytes bytes(*length);
-  bytes.resize(vm::read_virtual(cpu, now->memory, {*addr}, bytes));
+  bytes.resize(vm::read_virtual(cpu, now->session().memory(), {*addr}, bytes));
   if (bytes.empty()) return fail(fmt::format("{:#x} is not mapped memory here", *addr));
   std::string text;
   for (size_t at = 0; at < bytes.size(); at += 16) {
@@ -351,7 +343,7 @@ Result<std::string> Shell::memory(const Arguments& words) {
 
 Result<std::string> Shell::disassemble(const Arguments& words) {
   TRY_ASSIGN(Replay * now, replay());
-  TRY_ASSIGN(vm::CpuState cpu, now->vcpu->state());
+  TRY_ASSIGN(vm::CpuState cpu, now->session().vcpu().state());
   auto addr = words.size() > 1 ? parse_u64(words[1]) : cpu.linear_rip();
   auto count = words.size() > 2 ? parse_u64(words[2]) : 8;
   if (!addr || !count || *count > 1000)
@@ -359,7 +351,7 @@ Result<std::string> Shell::disassemble(const Arguments& words) {
   std::string text;
   for (uint64_t i = 0; i < *count; ++i) {
     uint8_t bytes[15];
-    size_t got = vm::read_virtual(cpu, now->memory, {*addr}, bytes);
+    size_t got = vm::read_virtual(cpu, now->session().memory(), {*addr}, bytes);
     auto info = vm::decode_instruction({bytes, got}, cpu.code_bits());
     text += fmt::format("{} {:#x}: {}\n", *addr == cpu.linear_rip() ? "=>" : "  ", *addr,
                         vm::disassemble({bytes, got}, cpu.code_bits(), {*addr}));
@@ -372,16 +364,14 @@ Result<std::string> Shell::disassemble(const Arguments& words) {
 Result<std::string> Shell::breakpoint(const Arguments& words) {
   TRY_ASSIGN(Replay * now, replay());
   if (words[0] == "delete") {
-    now->breakpoints.clear();
-    TRY(now->replayer->set_breakpoints({}));
+    TRY(now->session().set_breakpoints({}));
     return std::string("all breakpoints deleted\n");
   }
   auto addr = words.size() == 2 ? parse_u64(words[1]) : std::nullopt;
   if (!addr) return fail_usage("break wants an address", "For example: break 0x100040; device accesses: mmio break edu");
-  auto wanted = now->breakpoints;
+  std::vector<vm::GuestVirt> wanted = now->present().breakpoints();
   wanted.push_back({*addr});
-  TRY(now->replayer->set_breakpoints(wanted));
-  now->breakpoints = wanted;
+  TRY(now->session().set_breakpoints(wanted));
   return fmt::format("breakpoint at {:#x}\n", *addr);
 }
 

@@ -14,6 +14,7 @@
 #include "base/result.h"
 #include "cli/commands.h"
 #include "cli/engine.h"
+#include "cli/hand_over.h"
 #include "cli/monitor.h"
 #include "replay/timeline.h"
 #include "trace/reader.h"

@@ -43,7 +43,7 @@ const std::vector<std::string>& TravelMonitor::words() {
 }
 
 std::string TravelMonitor::help() {
-  return "replays on soft:\n"
+  return "replays (one on KVM hands over to soft to travel):\n"
          "when                                                         the position: event, instructions after it, in all\n"
          "seek POS                                                     goes there, forward or backward; POS is EVENT,\n"
          "                                                             EVENT+INSTRUCTIONS, @INSTRUCTIONS or end\n"
@@ -59,25 +59,33 @@ std::string TravelMonitor::help() {
          "diff-state POS                                               registers and pages that differ there\n";
 }
 
-std::string TravelMonitor::when() const { return "at " + position_text(timeline_.replayer()); }
+std::string TravelMonitor::when() const {
+  if (const replay::Timeline* now = timelines_.now()) return "at " + position_text(now->replayer());
+  return fmt::format("after event {}; instructions are counted on soft alone", session_.last_event());
+}
+
+std::optional<uint64_t> TravelMonitor::instructions() const {
+  const replay::Timeline* now = timelines_.now();
+  return now != nullptr ? std::optional(now->replayer().total_steps()) : std::nullopt;
+}
 
 Result<std::string> TravelMonitor::execute(const Arguments& words) {
   std::string_view verb = words[0];
   if (verb == "when" && words.size() == 1) return when() + "\n";
-  if (verb == "seek") return seek(words);
   if (verb == "info") return info(words);
+  if (verb == "events") return events(words);
+  if (verb == "mmio") return words.size() > 1 && words[1] == "log" ? log(words) : next_access(words);
+  if (verb == "last-write") return last_write(words);
+  if (verb == "seek") return seek(words);
   if (verb == "replay_seek") {
     TRY_ASSIGN(uint64_t steps, one_number(words, "a count of instructions"));
     return seek_to(Position::after_start(steps));
   }
   if (verb == "replay_break") return set_break(words);
   if (verb == "replay_delete_break" && words.size() == 1) {
-    TRY(timeline_.set_break(std::nullopt));
+    if (replay::Timeline* now = timelines_.now()) TRY(now->set_break(std::nullopt));
     return std::string("no replay breakpoint\n");
   }
-  if (verb == "events") return events(words);
-  if (verb == "mmio") return words.size() > 1 && words[1] == "log" ? log(words) : next_access(words);
-  if (verb == "last-write") return last_write(words);
   if (verb == "who-wrote") return who_wrote(words);
   if (verb == "checkpoint" && words.size() == 1) return checkpoint();
   if (verb == "diff-state") return difference(words);
@@ -92,35 +100,41 @@ Result<std::string> TravelMonitor::seek(const Arguments& words) {
 }
 
 Result<std::string> TravelMonitor::seek_to(const std::optional<Position>& target) {
-  TRY_ASSIGN(vm::SessionStop stop, timeline_.seek(target));
+  TRY_ASSIGN(replay::Timeline * timeline, timelines_.get());
+  TRY_ASSIGN(vm::SessionStop stop, timeline->seek(target));
   std::string why = stop.kind == Kind::ended      ? ": the end (" + stop.reason + ")"
                     : stop.kind == Kind::diverged ? ": the replay diverged\n" + stop.reason
                     : stop.kind != Kind::position ? ": interrupted"
                                                   : "";
-  return fmt::format("{}, rip {:#x}{}\n", when(), timeline_.vcpu().quick_registers().linear_rip(), why);
+  return fmt::format("{}, rip {:#x}{}\n", when(), timeline->vcpu().quick_registers().linear_rip(), why);
 }
 
 Result<std::string> TravelMonitor::set_break(const Arguments& words) {
   TRY_ASSIGN(uint64_t steps, one_number(words, "a count of instructions"));
-  TRY(timeline_.set_break(steps));
+  TRY_ASSIGN(replay::Timeline * timeline, timelines_.get());
+  TRY(timeline->set_break(steps));
   return fmt::format("replay breakpoint at instruction {}\n", steps);
 }
 
 Result<std::string> TravelMonitor::checkpoint() {
-  TRY(timeline_.keep_checkpoint());
-  return fmt::format("checkpoint {}; {} checkpoints, {} KiB\n", when(), timeline_.checkpoints().count(),
-                     timeline_.checkpoints().bytes() / 1024);
+  TRY_ASSIGN(replay::Timeline * timeline, timelines_.get());
+  TRY(timeline->keep_checkpoint());
+  return fmt::format("checkpoint {}; {} checkpoints, {} KiB\n", when(), timeline->checkpoints().count(),
+                     timeline->checkpoints().bytes() / 1024);
 }
 
 // ---- Asking
 
 Result<std::string> TravelMonitor::info(const Arguments& words) {
   if (words.size() != 2) return fail_usage("info replay takes nothing more", "info replay");
-  const replay::Replayer& replayer = timeline_.replayer();
+  const replay::Timeline* now = timelines_.now();
+  if (now == nullptr)
+    return fmt::format("Replaying execution: {} of {} events\n", session_.last_event() + 1, reader_.event_count());
+  const replay::Replayer& replayer = now->replayer();
   return fmt::format(
       "Replaying execution: instruction count = {}\nevent {} of {}, {} checkpoints in {} KiB, {} divergences\n",
-      replayer.total_steps(), replayer.last_event(), reader_.event_count(), timeline_.checkpoints().count(),
-      timeline_.checkpoints().bytes() / 1024, replayer.divergence_count());
+      replayer.total_steps(), replayer.last_event(), reader_.event_count(), now->checkpoints().count(),
+      now->checkpoints().bytes() / 1024, replayer.divergence_count());
 }
 
 Result<std::string> TravelMonitor::event_line(uint64_t number) {
@@ -128,7 +142,7 @@ Result<std::string> TravelMonitor::event_line(uint64_t number) {
   TRY(cursor.seek(number));
   TRY_ASSIGN(const trace::Event* event, cursor.next());
   if (event == nullptr) return std::string("the end of the recording\n");
-  return fmt::format("{:>9} {}\n", number, trace::describe(event->body, timeline_.devices()));
+  return fmt::format("{:>9} {}\n", number, trace::describe(event->body, session_.devices()));
 }
 
 Result<std::string> TravelMonitor::events(const Arguments& words) {
@@ -136,7 +150,7 @@ Result<std::string> TravelMonitor::events(const Arguments& words) {
   if (!count || *count > kMostEvents || words.size() > 2) {
     return fail_usage("events takes a count of at most 1000", "For example: events 20");
   }
-  auto next = static_cast<uint64_t>(timeline_.last_event() + 1);
+  auto next = static_cast<uint64_t>(session_.last_event() + 1);
   std::string text;
   trace::EventCursor cursor(reader_);
   TRY(cursor.seek(next - std::min(next, *count)));
@@ -145,7 +159,7 @@ Result<std::string> TravelMonitor::events(const Arguments& words) {
     TRY_ASSIGN(const trace::Event* event, cursor.next());
     if (event == nullptr) break;
     if (trace::is_numbered(event->body))
-      text += fmt::format("{:>9} {}\n", number, trace::describe(event->body, timeline_.devices()));
+      text += fmt::format("{:>9} {}\n", number, trace::describe(event->body, session_.devices()));
   }
   TRY_ASSIGN(std::string following, event_line(next));
   return text + "here\n" + following;
@@ -154,10 +168,10 @@ Result<std::string> TravelMonitor::events(const Arguments& words) {
 Result<std::string> TravelMonitor::next_access(const Arguments& words) {
   vm::AccessFilter filter;
   if (words.size() > 2) {
-    TRY(parse_place(words[2], timeline_, registers_, filter));
+    TRY(parse_place(words[2], session_, registers_, filter));
   }
-  TRY_ASSIGN(auto found, timeline_.accesses().first({&filter, 1}, static_cast<uint64_t>(timeline_.last_event() + 1)));
-  return found ? access_text(timeline_, registers_, found->seen) : "no such access from here on\n";
+  TRY_ASSIGN(auto found, timelines_.accesses().first({&filter, 1}, static_cast<uint64_t>(session_.last_event() + 1)));
+  return found ? access_text(session_, registers_, found->seen) : "no such access from here on\n";
 }
 
 Result<std::string> TravelMonitor::log(const Arguments& words) {
@@ -171,13 +185,13 @@ Result<std::string> TravelMonitor::log(const Arguments& words) {
   if (count == 0 || words.size() > at + 1) {
     return fail_usage("mmio log takes a count of 1 to 1000 and a place", "For example: mmio log 20 edu");
   }
-  if (at < words.size()) TRY(parse_place(words[at], timeline_, registers_, filter));
+  if (at < words.size()) TRY(parse_place(words[at], session_, registers_, filter));
   std::vector<std::string> lines;
-  auto before = static_cast<uint64_t>(timeline_.last_event() + 1);
+  auto before = static_cast<uint64_t>(session_.last_event() + 1);
   while (lines.size() < count) {
-    TRY_ASSIGN(auto found, timeline_.accesses().last({&filter, 1}, before));
+    TRY_ASSIGN(auto found, timelines_.accesses().last({&filter, 1}, before));
     if (!found) break;
-    lines.push_back(access_text(timeline_, registers_, found->seen));
+    lines.push_back(access_text(session_, registers_, found->seen));
     before = found->seen.event;
   }
   std::string text;
@@ -188,10 +202,10 @@ Result<std::string> TravelMonitor::log(const Arguments& words) {
 Result<std::string> TravelMonitor::last_write(const Arguments& words) {
   if (words.size() != 2) return fail_usage("last-write wants a place", "For example: last-write edu+0x80");
   vm::AccessFilter filter;
-  TRY(parse_place(words[1], timeline_, registers_, filter));
+  TRY(parse_place(words[1], session_, registers_, filter));
   filter.direction = vm::Direction::write;
-  TRY_ASSIGN(auto seen, timeline_.last_access(filter));
-  return seen ? access_text(timeline_, registers_, *seen) : "no such access so far\n";
+  TRY_ASSIGN(auto seen, session_.last_access(filter));
+  return seen ? access_text(session_, registers_, *seen) : "no such access so far\n";
 }
 
 Result<std::string> TravelMonitor::who_wrote(const Arguments& words) {
@@ -200,7 +214,8 @@ Result<std::string> TravelMonitor::who_wrote(const Arguments& words) {
   if (!gpa || !length || *length == 0 || words.size() > 3) {
     return fail_usage("who-wrote wants a guest physical address and perhaps a length", "For example: who-wrote 0x101580 8");
   }
-  TRY_ASSIGN(auto write, timeline_.last_write({*gpa}, *length));
+  TRY_ASSIGN(replay::Timeline * timeline, timelines_.get());
+  TRY_ASSIGN(auto write, timeline->last_write({*gpa}, *length));
   if (!write) return fmt::format("nobody wrote {:#x} since the beginning of the replay\n", *gpa);
   std::string at = fmt::format("{}+{}, instruction {}", write->before.event, write->before.steps, write->before_steps);
   if (write->instruction)
@@ -211,7 +226,8 @@ Result<std::string> TravelMonitor::who_wrote(const Arguments& words) {
 
 Result<std::string> TravelMonitor::difference(const Arguments& words) {
   TRY_ASSIGN(auto target, one_position(words));
-  TRY_ASSIGN(auto found, timeline_.compare_with(target));
+  TRY_ASSIGN(replay::Timeline * timeline, timelines_.get());
+  TRY_ASSIGN(auto found, timeline->compare_with(target));
   std::string text = fmt::format("here {}, there {}+{}\n", when().substr(3), found.there.event, found.there.steps);
   text += found.registers.empty() ? "registers: the same\n" : "registers (here, there): " + found.registers + "\n";
   text += fmt::format("pages of RAM that differ: {}", found.pages.size());

@@ -7,30 +7,34 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/timeline_source.h"
 #include "replay/timeline.h"
 #include "trace/reader.h"
 #include "vm/register_map.h"
 
 namespace dejavm::cli {
 
-/// Commands on a timeline. Names and meanings of QEMU's are QEMU's (its monitor's replay commands).
+/// Commands on a timeline, and those that only ask a trace, which leave a session what it is. Names and meanings of QEMU's
+/// are QEMU's (its monitor's replay commands).
 class TravelMonitor {
  public:
   using Arguments = std::vector<std::string_view>;
 
-  /// Borrows everything.
-  TravelMonitor(replay::Timeline& timeline, const trace::Reader& reader, const vm::RegisterMaps& registers)
-      : timeline_(timeline), reader_(reader), registers_(registers) {}
+  /// `timelines`: exists, and is the session. Borrows everything.
+  TravelMonitor(vm::Session& session, TimelineSource timelines, const trace::Reader& reader,
+                const vm::RegisterMaps& registers)
+      : session_(session), timelines_(timelines), reader_(reader), registers_(registers) {}
 
   /// The text to show.
   Result<std::string> execute(const Arguments& words);
-  /// "at 12+345, instruction 6789"
-  std::string when() const;
+  /// Instructions so far; nothing where the session is no timeline yet.
+  std::optional<uint64_t> instructions() const;
 
   static const std::vector<std::string>& words();
   static std::string help();
 
  private:
+  std::string when() const;
   Result<std::string> seek(const Arguments& words);
   Result<std::string> seek_to(const std::optional<replay::Position>& target);
   Result<std::string> info(const Arguments& words);
@@ -44,7 +48,8 @@ class TravelMonitor {
   Result<std::string> difference(const Arguments& words);
   Result<std::string> event_line(uint64_t number);
 
-  replay::Timeline& timeline_;
+  vm::Session& session_;
+  const TimelineSource timelines_;
   const trace::Reader& reader_;
   const vm::RegisterMaps& registers_;
 };

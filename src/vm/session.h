@@ -67,6 +67,7 @@ class Session {
   /// null: each is. It may look at the vCPU and memory.
   using BreakpointTest = std::function<bool(GuestVirt at)>;
   virtual void set_breakpoint_test(BreakpointTest test) { breakpoint_test_ = std::move(test); }
+  const BreakpointTest& breakpoint_test() const { return breakpoint_test_; }
 
   virtual Vcpu& vcpu() = 0;
   virtual GuestMemory& memory() = 0;
@@ -92,6 +93,10 @@ class Session {
   virtual Status divert();
   virtual Status rejoin() { return {}; }
   virtual bool diverted() const { return false; }
+  /// Before what wants an engine that counts steps, such as watchpoints: a replay that has one in reserve goes on with it.
+  virtual Status use_exact_engine() { return {}; }
+  /// What the user is to be told, once; empty or whole lines.
+  virtual std::string take_notice() { return {}; }
 
  protected:
   /// A device wrote `size` bytes of the backing: the watchpoint that has them, in the first 16 MiB of its range, by the page

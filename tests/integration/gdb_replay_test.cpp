@@ -74,21 +74,6 @@ TEST_F(GdbReplayTest, FromTheSymptomToTheGuiltyWrite) {
   EXPECT_THAT(guilty, HasSubstr("$1 = 64"));
 }
 
-/// On soft there are diversions (gdb_diversion_test.cpp).
-using KvmGdbReplayTest = GdbReplayTest;
-
-TEST_F(KvmGdbReplayTest, RegistersAndMemoryCannotBeChanged) {
-  std::string output =
-      gdb("buggy_dma", {"break main", "continue", "set var $rax = 1", "p $rax == 1", "set var completion_queue.head = 7",
-                        "p completion_queue.head", "delete", "continue"});
-  Finished end = finish();
-
-  EXPECT_THAT(output, HasSubstr("a replay repeats its recording and cannot be changed"));
-  EXPECT_THAT(output, Not(HasSubstr("$2 = 7")));
-  EXPECT_EQ(end.status, kDone) << end.err;
-  EXPECT_THAT(end.err, HasSubstr(" 0 divergences, "));
-}
-
 TEST_F(GdbReplayTest, ADeviceReadAnswersWithTheLastAccess) {
   std::string output = gdb("buggy_dma", {"monitor mmio break edu+0x8 r", "continue", "x/wx 0xffffc90000000004",
                                          "maintenance packet Qqemu.PhyMemMode:1", "x/wx 0xfeb00004",
