@@ -3,6 +3,7 @@
 #include <Zydis/Zydis.h>
 
 #include "engine/soft/flags.h"
+#include "engine/soft/operands.h"
 #include "engine/soft/port_ops.h"
 #include "engine/soft/translate/translator.h"
 
@@ -243,6 +244,13 @@ void Core::run_plainly(std::span<const Instruction> instructions) {
   }
 }
 
+/// QEMU's TCG comes back to a REP that has no iterations left, and interrupts enter there, too.
+bool Core::is_awaited_behind(const Instruction& insn, uint64_t at) const {
+  if (insn.repeat == Repeat::none || awaited == nullptr || awaited->rip != at || cpu.rip == at) return false;
+  bool none_left = truncate(cpu.gpr[vm::rcx], insn.address_size) == 0;
+  return none_left && awaited->gpr == cpu.gpr && awaited->segment[vm::cs] == cpu.segment[vm::cs];
+}
+
 /// With everything that may come between two instructions: traps, breakpoints, the end of the code segment.
 void Core::run_carefully(std::span<const Instruction> instructions) {
   uint64_t changes = memory.code().changes();
@@ -266,6 +274,7 @@ void Core::run_carefully(std::span<const Instruction> instructions) {
       shadow_ends_ = false;
       throw;
     }
+    if (features.tcg && is_awaited_behind(insn, at)) cpu.rip = at;
     bool look_up = std::exchange(shadow_ends_, false);  // an interrupt may enter from here on
     repeating_ = insn.repeat != Repeat::none && cpu.rip == at;
     if ((flags_before & kRf) != 0 && !loads_resume_flag(insn)) cpu.rflags &= ~kRf;
