@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
+#include <string>
 
 #include "base/check.h"
 
@@ -9,6 +11,8 @@ namespace dejavm::replay {
 namespace {
 
 constexpr size_t kMost = 4096, kFewest = 8;
+constexpr uint64_t kBudgetShare = 8, kLeastBudget = uint64_t{64} << 20, kMostBudget = uint64_t{8} << 30,
+                   kUsualBudget = uint64_t{1} << 30;
 constexpr uint64_t kPiece = 64;         // bytes: the unit in which an engine notices that code changed
 constexpr uint64_t kDistantShare = 32;  // far away, this part of the distance is room enough between two
 
@@ -20,6 +24,15 @@ void sort_and_unite(std::vector<uint64_t>& pages) {
 }  // namespace
 
 uint64_t work(const Moment& moment) { return moment.total_steps + kStepsPerEvent * static_cast<uint64_t>(moment.event + 1); }
+
+uint64_t memory_budget() {
+  std::ifstream file("/proc/meminfo");
+  uint64_t kib = 0;
+  for (std::string name, rest; file >> name >> kib; std::getline(file, rest)) {
+    if (name == "MemAvailable:") return std::clamp(kib * 1024 / kBudgetShare, kLeastBudget, kMostBudget);
+  }
+  return kUsualBudget;
+}
 
 Result<std::unique_ptr<Checkpoints>> Checkpoints::create(Replayer& replayer, const CheckpointLimits& limits) {
   std::unique_ptr<Checkpoints> checkpoints(new Checkpoints(replayer, limits));
@@ -59,33 +72,50 @@ size_t Checkpoints::index_of(const Moment& moment) const {
   return static_cast<size_t>(at - points_.begin());
 }
 
-/// A checkpoint between two others takes over from the one before it what the one behind it relied on.
 Status Checkpoints::keep() {
   TRY(collect());
   Moment now = replayer_.moment();
   size_t index = index_of(now);
-  Point* next = index < points_.size() ? points_[index].get() : nullptr;
-  bool known = next != nullptr && next->state.moment == now;
+  bool known = index < points_.size() && points_[index]->state.moment == now;
   if (!known) {
-    auto point = std::make_unique<Point>();
-    TRY_ASSIGN(point->state, replayer_.capture());
-    for (uint64_t page : since_) {
-      ByteSpan contents = replayer_.memory().page(page);
-      auto before = versions_.at(page, now);
-      if (PageVersions::same(before, contents)) continue;
-      if (next != nullptr && !versions_.has(page, next->state.moment)) {
-        versions_.put(page, next->state.moment, std::move(before));
-        next->pages.push_back(page);
-      }
-      versions_.put(page, now, versions_.copy(contents));
-      point->pages.push_back(page);
-    }
-    points_.insert(points_.begin() + static_cast<std::ptrdiff_t>(index), std::move(point));
+    TRY_ASSIGN(ReplayState state, replayer_.capture());
+    insert(std::move(state), since_, [this](uint64_t page) { return replayer_.memory().page(page); });
   }
   synced_ = now;
   since_.clear();
   thin_out();
   return {};
+}
+
+const ReplayState& Checkpoints::add(ReplayState state, vm::GuestMemory& memory) {
+  // Of a large memory that is nearly empty the rest is not touched.
+  std::vector<uint64_t> written = memory.take_dirty();
+  std::vector<uint64_t> pages = versions_.pages();
+  pages.insert(pages.end(), written.begin(), written.end());
+  sort_and_unite(pages);
+  return insert(std::move(state), pages, [&memory](uint64_t page) { return memory.page(page); });
+}
+
+/// `pages`: all that may differ from those of the checkpoint before. A checkpoint between two others takes over from the one
+/// before it what the one behind it relied on.
+const ReplayState& Checkpoints::insert(ReplayState state, const std::vector<uint64_t>& pages, const PageAt& contents_of) {
+  size_t index = index_of(state.moment);
+  Point* next = index < points_.size() ? points_[index].get() : nullptr;
+  auto point = std::make_unique<Point>();
+  point->state = std::move(state);
+  const Moment& when = point->state.moment;
+  for (uint64_t page : pages) {
+    ByteSpan contents = contents_of(page);
+    auto before = versions_.at(page, when);
+    if (PageVersions::same(before, contents)) continue;
+    if (next != nullptr && !versions_.has(page, next->state.moment)) {
+      versions_.put(page, next->state.moment, std::move(before));
+      next->pages.push_back(page);
+    }
+    versions_.put(page, when, versions_.copy(contents));
+    point->pages.push_back(page);
+  }
+  return (*points_.insert(points_.begin() + static_cast<std::ptrdiff_t>(index), std::move(point)))->state;
 }
 
 const ReplayState* Checkpoints::last(const std::function<bool(const ReplayState&)>& is_early) const {

@@ -15,9 +15,15 @@ namespace dejavm::replay {
 uint64_t work(const Moment& moment);
 inline constexpr uint64_t kStepsPerEvent = 1000;
 
+/// An eighth of the memory that this host has available (Linux, Documentation/filesystems/proc.rst, MemAvailable), within
+/// 64 MiB and 8 GiB; 1 GiB where it does not say. Opens a file: not for a process in its sandbox.
+uint64_t memory_budget();
+
 struct CheckpointLimits {
-  uint64_t memory = uint64_t{1} << 30;  ///< bytes of pages, beside those of the first checkpoint; a few are always kept
-  uint64_t spacing = 4'000'000;         ///< work between two, as long as the budget has room for all
+  uint64_t memory = memory_budget();  ///< bytes of pages, beside those of the first checkpoint; a few are always kept
+  uint64_t spacing = 4'000'000;       ///< work between two, as long as the budget has room for all
+  /// Work that must be saved for a keyframe of the trace to be loaded: it costs about as long as that.
+  uint64_t keyframe_gain = 64'000'000;
 };
 
 /// Keeps, of the pages that changed between one checkpoint and the next, what they held. Borrows the replayer. Where the
@@ -29,6 +35,8 @@ class Checkpoints {
 
   /// Keeps where the replay is, a consistent point.
   Status keep();
+  /// Makes a state that the replay has elsewhere a checkpoint: one of a moment that has none. `memory` is all it has there.
+  const ReplayState& add(ReplayState state, vm::GuestMemory& memory);
   /// The last one of those, which are ascending, that `is_early` says yes to; null without any.
   const ReplayState* last(const std::function<bool(const ReplayState&)>& is_early) const;
   /// Has the replay go on from one of these.
@@ -48,6 +56,8 @@ class Checkpoints {
   Checkpoints(Replayer& replayer, const CheckpointLimits& limits) : replayer_(replayer), limits_(limits) {}
   Status collect();
   Status keep_first();
+  using PageAt = std::function<ByteSpan(uint64_t)>;
+  const ReplayState& insert(ReplayState state, const std::vector<uint64_t>& pages, const PageAt& contents);
   void bring_back(uint64_t page, const Moment& when);
   void thin_out();
   void remove(size_t index);

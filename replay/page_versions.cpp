@@ -37,6 +37,13 @@ bool PageVersions::has(uint64_t page, const Moment& when) const {
   return found != versions_.end() && std::ranges::binary_search(found->second, when, {}, &Version::since);
 }
 
+std::vector<uint64_t> PageVersions::pages() const {
+  std::vector<uint64_t> numbers;
+  numbers.reserve(versions_.size());
+  for (const auto& [page, versions] : versions_) numbers.push_back(page);
+  return numbers;
+}
+
 void PageVersions::put(uint64_t page, const Moment& when, Contents contents) {
   Versions& versions = versions_[page];
   auto place = std::ranges::lower_bound(versions, when, {}, &Version::since);

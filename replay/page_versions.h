@@ -34,6 +34,8 @@ class PageVersions {
   /// Adds or replaces the version of a moment.
   void put(uint64_t page, const Moment& when, Contents contents);
   void remove(uint64_t page, const Moment& when);
+  /// The numbers of all pages that have a version, in any order.
+  std::vector<uint64_t> pages() const;
 
   /// Of all contents that are in use.
   uint64_t bytes() const { return pages_ * vm::kPageSize; }

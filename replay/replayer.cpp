@@ -98,7 +98,8 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
   }
   TRY(vcpu.set_state(cpu));
   replayer->start_steps_ = replayer->event_steps_ = vcpu.steps();
-  if (counts && vcpu.capabilities().exact_steps) {
+  replayer->counts_from_start_ = counts && vcpu.capabilities().exact_steps;
+  if (replayer->counts_from_start_) {
     CHECK(vcpu.steps() == counts->here);  // steps_at_start()
     replayer->start_steps_ = 0;
     replayer->event_steps_ = counts->last_event;

@@ -79,6 +79,8 @@ class Replayer final : public vm::Session {
   const std::optional<Position>& until() const { return options_.until; }
   /// Steps since the start, where the engine counts them.
   uint64_t total_steps() const { return vcpu_.steps() - start_steps_; }
+  /// False where it began at a keyframe that does not say how many steps were before it: counts are from there on.
+  bool counts_from_start() const { return counts_from_start_; }
   /// Where the engine counts steps.
   Moment moment() const { return {total_steps(), last_event()}; }
   Position position() const { return {last_event(), steps()}; }
@@ -176,7 +178,8 @@ class Replayer final : public vm::Session {
   bool look_at_start_ = false;
   bool quiet_ = false;
   Pause pause_;
-  uint64_t steps_ = 0;                    // single steps since the last numbered event
+  uint64_t steps_ = 0;  // single steps since the last numbered event
+  bool counts_from_start_ = false;
   uint64_t start_steps_ = 0;              // the vCPU's count of steps at the start
   uint64_t event_steps_ = 0;              // the vCPU's count of steps when that event's instruction completes
   uint64_t steps_before_event_ = 0;       // steps between the last event and the one before it

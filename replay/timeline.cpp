@@ -34,6 +34,7 @@ Result<std::unique_ptr<Timeline>> Timeline::create(Replayer& replayer, const tra
   }
   std::unique_ptr<Timeline> timeline(new Timeline(replayer, reader));
   TRY_ASSIGN(timeline->checkpoints_, Checkpoints::create(replayer, limits));
+  if (replayer.counts_from_start()) timeline->keyframes_.emplace(reader, replayer.moment());
   return timeline;
 }
 
@@ -81,14 +82,34 @@ Result<SessionStop> Timeline::go_to(const std::optional<Position>& target, Patie
   return stop;
 }
 
-/// Goes back if need be, and forward to a checkpoint if there is one on the way.
+/// Goes back if need be, and forward to a checkpoint or a keyframe if there is one on the way.
 Status Timeline::start_near(const std::optional<Position>& target) {
   const ReplayState* nearest =
       checkpoints_->last([&](const ReplayState& state) { return is_early(state.moment, position_of(state), target); });
   bool ahead = is_early(replayer_.moment(), replayer_.position(), target);
   if (nearest == nullptr) nearest = &checkpoints_->first();
-  if (ahead && nearest->moment <= replayer_.moment()) return {};
-  return checkpoints_->go_to(*nearest);
+  bool stay = ahead && nearest->moment <= replayer_.moment();
+  const ReplayState* keyframe = keyframe_near(target, stay ? replayer_.moment() : nearest->moment);
+  if (keyframe != nullptr) return checkpoints_->go_to(*keyframe);
+  return stay ? Status{} : checkpoints_->go_to(*nearest);
+}
+
+/// The last keyframe before the target, now a checkpoint, where it saves enough of the way from another moment.
+const ReplayState* Timeline::keyframe_near(const std::optional<Position>& target, const Moment& else_from) {
+  while (keyframes_) {
+    const Keyframes::Place* place =
+        keyframes_->last([&](const Keyframes::Place& one) { return is_early(one.moment, one.position(), target); });
+    if (place == nullptr || place->moment <= else_from) return nullptr;
+    if (work(place->moment) < work(else_from) + checkpoints_->limits().keyframe_gain) return nullptr;
+    auto state = keyframes_->state(*place);
+    auto memory = load_memory(reader_, place->index);
+    if (state && memory) {
+      ++keyframe_starts_;
+      return &checkpoints_->add(std::move(*state), *memory);
+    }
+    keyframes_->forget(*place);
+  }
+  return nullptr;
 }
 
 // ---- Checkpoints on the way
@@ -168,37 +189,44 @@ Result<SessionStop> Timeline::step_back() {
   return stop;
 }
 
-/// What the trace alone can find: no breakpoint, no watchpoint, and every break knows its place.
-bool Timeline::only_accesses_stop() const {
-  const auto& breaks = replayer_.breaks().list();
-  return replayer_.breakpoints().empty() && replayer_.watches().list().empty() &&
-         std::ranges::none_of(breaks, [](const vm::AccessBreak& one) { return one.resolve != nullptr; });
+/// Whether the trace can be asked for all accesses that stop.
+bool Timeline::breaks_know_their_places() const {
+  return std::ranges::none_of(replayer_.breaks().list(), [](const auto& one) { return one.resolve != nullptr; });
 }
 
-/// To before the instruction of the last access that a break is for.
-Result<SessionStop> Timeline::go_to_last_access() {
+/// The last access before here that a break is for.
+Result<std::optional<AccessIndex::Found>> Timeline::last_break_access() {
   std::vector<vm::AccessFilter> filters;
   for (const vm::AccessBreak& one : replayer_.breaks().list()) filters.push_back(one.filter);
-  TRY_ASSIGN(auto found, accesses_.last(filters, static_cast<uint64_t>(replayer_.last_event() + 1)));
-  if (!found) return begin();
-  TRY_ASSIGN(SessionStop there, go_to(Position{static_cast<int64_t>(found->seen.event), 0}, Patience::to_the_end));
+  if (filters.empty()) return std::nullopt;
+  return accesses_.last(filters, static_cast<uint64_t>(replayer_.last_event() + 1));
+}
+
+/// To before the instruction of an access that a break is for.
+Result<SessionStop> Timeline::go_before(AccessIndex::Found access) {
+  TRY_ASSIGN(SessionStop there, go_to(Position{static_cast<int64_t>(access.seen.event), 0}, Patience::to_the_end));
   if (there.kind != Kind::position) return there;
   TRY_ASSIGN(SessionStop before, step_back());
   if (before.kind != Kind::step) return before;
-  if (!found->seen.instruction) found->seen.instruction = vcpu().quick_registers().linear_rip();
-  return SessionStop{.kind = Kind::device, .seen = found->seen, .break_id = replayer_.breaks().list()[found->filter].id};
+  if (!access.seen.instruction) access.seen.instruction = vcpu().quick_registers().linear_rip();
+  return SessionStop{.kind = Kind::device, .seen = access.seen, .break_id = replayer_.breaks().list()[access.filter].id};
 }
 
 Result<SessionStop> Timeline::run_back() {
-  if (only_accesses_stop()) return go_to_last_access();
-  const Moment here = replayer_.moment();
+  Search search{.here = replayer_.moment(), .only_cpu_stops = breaks_know_their_places(), .access = {}};
+  if (search.only_cpu_stops) {
+    TRY_ASSIGN(search.access, last_break_access());
+    if (replayer_.breakpoints().empty() && replayer_.watches().list().empty()) {
+      return search.access ? go_before(*search.access) : begin();
+    }
+  }
   const Position position = replayer_.position();
   const uint64_t first = checkpoints_->first().moment.total_steps;
   Position end = position;
-  uint64_t end_steps = here.total_steps;
+  uint64_t end_steps = search.here.total_steps;
   for (uint64_t size = kFirstSearch; end_steps > first; size = std::min(size * kSearchGrowth, kLargestSearch)) {
     uint64_t begin_steps = end_steps - std::min(end_steps - first, size);
-    TRY_ASSIGN(Found found, look_between(begin_steps, end, here));
+    TRY_ASSIGN(Found found, look_between(begin_steps, end, search));
     if (found.interrupted) {
       TRY(go_to(position, Patience::to_the_end));
       return SessionStop{.kind = Kind::interrupted};
@@ -207,20 +235,26 @@ Result<SessionStop> Timeline::run_back() {
       TRY(go_to(found.last->before, Patience::to_the_end));
       return found.last->stop;
     }
+    if (found.at_access) return go_before(*search.access);
     end_steps = begin_steps;
     end = after_steps(begin_steps);
   }
   return begin();
 }
 
-Result<Timeline::Found> Timeline::look_between(uint64_t total_steps, const Position& end, const Moment& limit) {
+Result<Timeline::Found> Timeline::look_between(uint64_t total_steps, const Position& end, const Search& search) {
+  Found found;
   TRY(go_to(after_steps(total_steps), Patience::to_the_end));
+  if (search.access && replayer_.last_event() < static_cast<int64_t>(search.access->seen.event)) {
+    found.at_access = true;
+    TRY(go_to(Position{static_cast<int64_t>(search.access->seen.event), 0}, Patience::to_the_end));
+  }
   const vm::AccessBreaks breaks = replayer_.breaks();
   const std::optional<Position> until = replayer_.until();
   replayer_.breaks().forget_counts();
+  if (search.only_cpu_stops) replayer_.breaks().clear();
   replayer_.set_until(end);
   replayer_.set_pause(next_pause());
-  Found found;
   Result<SessionStop> stop = SessionStop{};
   for (;;) {
     replayer_.stop_where_it_is(stop->kind != Kind::breakpoint);
@@ -228,7 +262,7 @@ Result<Timeline::Found> Timeline::look_between(uint64_t total_steps, const Posit
     if (!stop || stop->kind == Kind::position || stop->kind == Kind::ended || stop->kind == Kind::diverged) break;
     found.interrupted = stop->kind == Kind::interrupted;
     if (found.interrupted) break;
-    if (auto hit = hit_of(*stop, limit)) found.last = std::move(hit);
+    if (auto hit = hit_of(*stop, search.here)) found.last = std::move(hit);
   }
   replayer_.breaks() = breaks;
   replayer_.set_until(until);

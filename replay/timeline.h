@@ -9,6 +9,7 @@
 
 #include "replay/access_index.h"
 #include "replay/checkpoints.h"
+#include "replay/keyframes.h"
 #include "replay/replayer.h"
 #include "vm/session.h"
 
@@ -20,6 +21,9 @@ namespace dejavm::replay {
 /// Backward there are the same stops as forward, each before what it tells of: a breakpoint before its instruction, a
 /// watchpoint and a device access before the accessing instruction, the memory write of a device before its event. They are
 /// found by running forward, from places further and further back, until there is one.
+///
+/// Far from all that it kept it starts from a keyframe of the trace: what lies between was not replayed then, and none of
+/// the digests there compared. Going back there replays it, from the keyframe or checkpoint before.
 ///
 /// In a diversion the guest runs on from changed registers or memory without its recording (diversion.cpp).
 ///
@@ -83,6 +87,8 @@ class Timeline final : public vm::Session {
   AccessIndex& accesses() { return accesses_; }
   const Replayer& replayer() const { return replayer_; }
   const Checkpoints& checkpoints() const { return *checkpoints_; }
+  /// How often it went on from a keyframe instead of replaying what lies before.
+  uint64_t keyframe_starts() const { return keyframe_starts_; }
   /// Keeps the present position, so that coming back to it is cheap.
   Status keep_checkpoint();
 
@@ -93,10 +99,11 @@ class Timeline final : public vm::Session {
   };
   enum class Patience : uint8_t { interruptible, to_the_end };
 
-  Timeline(Replayer& replayer, const trace::Reader& reader) : replayer_(replayer), accesses_(reader) {}
+  Timeline(Replayer& replayer, const trace::Reader& reader) : replayer_(replayer), accesses_(reader), reader_(reader) {}
 
   Result<vm::SessionStop> go_to(const std::optional<Position>& target, Patience patience);
   Status start_near(const std::optional<Position>& target);
+  const ReplayState* keyframe_near(const std::optional<Position>& target, const Moment& else_from);
   Pause next_pause();
   std::optional<uint64_t> steps_close_to_target() const;
   Result<Pause> pause_on_the_way();
@@ -108,19 +115,30 @@ class Timeline final : public vm::Session {
   Result<vm::SessionStop> begin();
   Result<vm::SessionStop> step_back();
   Result<vm::SessionStop> run_back();
-  bool only_accesses_stop() const;
-  Result<vm::SessionStop> go_to_last_access();
+  bool breaks_know_their_places() const;
+  Result<std::optional<AccessIndex::Found>> last_break_access();
+  Result<vm::SessionStop> go_before(AccessIndex::Found access);
+  /// What running back looks for, from `here`.
+  struct Search {
+    Moment here;
+    bool only_cpu_stops = false;               ///< the breaks on accesses have been asked the trace
+    std::optional<AccessIndex::Found> access;  ///< what it says: the last one; further back nothing matters
+  };
   struct Found {
     std::optional<Hit> last;
     bool interrupted = false;
+    bool at_access = false;  ///< it went back to Search::access
   };
-  /// The last stop between a count of steps and a position, of those that `limit` is not too early for.
-  Result<Found> look_between(uint64_t total_steps, const Position& end, const Moment& limit);
+  /// The last stop between a count of steps and a position, of those that `here` is not too early for.
+  Result<Found> look_between(uint64_t total_steps, const Position& end, const Search& search);
   std::optional<Hit> hit_of(const vm::SessionStop& stop, const Moment& limit) const;
 
   Replayer& replayer_;
   AccessIndex accesses_;
+  const trace::Reader& reader_;
   std::unique_ptr<Checkpoints> checkpoints_;
+  std::optional<Keyframes> keyframes_;
+  uint64_t keyframe_starts_ = 0;
   std::optional<ReplayState> diversion_;  // where it began; none: the replay is in its recording
   std::optional<Position> break_;
   std::optional<Position> target_;  // of the run that is under way: a checkpoint shortly before it will be wanted

@@ -88,15 +88,15 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
              s.seconds);
 }
 
-Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader,
-                  Connections& connections) {
+Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trace::Reader& reader, Connections& connections,
+                  const replay::CheckpointLimits& limits) {
   if (!connections.server) {
     TRY(replayer.resume(vm::ResumeFor::go));
     return {};
   }
   std::unique_ptr<replay::Timeline> timeline;
   if (replayer.vcpu().capabilities().exact_steps) {
-    TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader));
+    TRY_ASSIGN(timeline, replay::Timeline::create(replayer, reader, limits));
   }
   vm::Session& session = timeline ? static_cast<vm::Session&>(*timeline) : replayer;
   DebugTarget target(session, c.registers, &reader, timeline.get());
@@ -104,6 +104,10 @@ Status run_to_end(const ReplayCommand& c, replay::Replayer& replayer, const trac
   std::optional<qmp::Server> qmp;
   if (connections.qmp) qmp.emplace(std::move(*connections.qmp), guest);
   TRY(connections.server->serve(target, !c.connections.stopped, qmp ? &*qmp : nullptr));
+  if (timeline && timeline->keyframe_starts() > 0) {
+    say(fmt::format("started from keyframes {} times: what lies before those was checked only where it was replayed",
+                    timeline->keyframe_starts()));
+  }
   return {};
 }
 
@@ -148,10 +152,11 @@ Result<int> replay(const ReplayCommand& c) {
   TRY_ASSIGN(Connections connections, Connections::open(c.connections, "replay"));
   TRY_ASSIGN(auto replayer, replay::Replayer::create(*reader, *vcpu, memory, clock, options));
   auto skipped = static_cast<uint64_t>(replayer->last_event() + 1);
+  const replay::CheckpointLimits limits;
   TRY(enter_sandbox());
 
   uint64_t start = clock.now_ns();
-  Status ran = run_to_end(c, *replayer, *reader, connections);
+  Status ran = run_to_end(c, *replayer, *reader, connections, limits);
   auto ram = replayer->ram_digest();
   Summary summary{.skipped = skipped,
                   .replayed = static_cast<uint64_t>(replayer->last_event() + 1) - skipped,

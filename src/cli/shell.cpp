@@ -202,7 +202,7 @@ Result<Shell::Replay*> Shell::replay() {
   TRY_ASSIGN(fresh->vcpu, engine_->create_vcpu(fresh->memory, reader_->description().cpu_model));
   TRY_ASSIGN(fresh->replayer, replay::Replayer::create(*reader_, *fresh->vcpu, fresh->memory, fresh->clock, {}));
   if (fresh->vcpu->capabilities().exact_steps) {
-    TRY_ASSIGN(fresh->timeline, replay::Timeline::create(*fresh->replayer, *reader_));
+    TRY_ASSIGN(fresh->timeline, replay::Timeline::create(*fresh->replayer, *reader_, limits_));
   }
   fresh->monitor = std::make_unique<Monitor>(fresh->session(), registers_, reader_.get(), fresh->timeline.get());
   if (!sandboxed_) TRY(enter_sandbox());

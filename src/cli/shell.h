@@ -67,6 +67,7 @@ class Shell {
   Result<std::string> stop_text(const vm::SessionStop& stop);
 
   const vm::RegisterMaps registers_;
+  const replay::CheckpointLimits limits_;  // found out before the sandbox
   std::string file_;
   std::unique_ptr<trace::Reader> reader_;
   std::optional<Engine> engine_;  // open from the first replay on

@@ -122,6 +122,7 @@ Status LiveSession::step_out(bool hold_interrupts) {
   constexpr size_t kLevels[] = {3, 2, 1, 1};
   bool in_user_code = vcpu_.quick_registers().segment[vm::cs].dpl == kUserRing;
   bool breaks = !in_user_code && vcpu_.capabilities().hidden_breakpoints;  // a kernel would meet ours
+  auto registers = vcpu_.quick_registers().gpr;
   for (size_t attempt = 0; attempt < std::size(kLevels); ++attempt) {
     const size_t level = kLevels[attempt];
     bool last = in_user_code || attempt + 1 == std::size(kLevels);
@@ -135,6 +136,9 @@ Status LiveSession::step_out(bool hold_interrupts) {
     }
     TRY_ASSIGN(Left left, run_out(address, level, last ? kLastWayOutNs : kStepOutNs));
     if (left == Left::here || !kicked_ || !moved_ || dead_ || stop_ || in_user_code) return {};
+    // A loop that waits for what is to enter: its first turn matches.
+    if (left == Left::late && registers == vcpu_.quick_registers().gpr) return {};
+    registers = vcpu_.quick_registers().gpr;
   }
   return {};
 }

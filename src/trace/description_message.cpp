@@ -47,7 +47,8 @@ Result<vm::CpuModel> read_cpu_model(schema::Description::Reader from) {
   model.name = text_of(from.getCpuName());
   if (std::string kind = text_of(from.getCpuKind()); !kind.empty()) {
     auto known = vm::cpu_kind(kind);
-    if (!known) return fail_damaged(fmt::format("the trace names a CPU of the kind '{}', which this dejavm does not know", kind));
+    if (!known)
+      return fail_damaged(fmt::format("the trace names a CPU of the kind '{}', which this dejavm does not know", kind));
     model.kind = *known;
   }
   model.counts_zeros = from.getCountsZeros();

@@ -36,7 +36,8 @@ struct CpuModel {
   std::vector<CpuidLeaf> cpuid;
   std::vector<FixedMsr> msrs;
   CpuKind kind = CpuKind::amd;
-  /// BSF and BSR behind F3 are TZCNT and LZCNT whatever CPUID says, as on a CPU that has these and hides them from the guest.
+  /// BSF and BSR behind F3 are TZCNT and LZCNT whatever CPUID says, as on a CPU that has these and hides them from the
+  /// guest.
   bool counts_zeros = false;
   bool operator==(const CpuModel&) const = default;
 

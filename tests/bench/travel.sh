@@ -21,7 +21,7 @@ case $? in
   *) cat "$work/lab"; exit 1 ;;
 esac
 { read -r kernel; read -r initrd; } < "$work/lab"
-"$build/dejavm" record -accel soft -o "$work/boot.dvt" -m 256M -no-reboot -rtc base=2026-01-01 -kernel "$kernel" \
+"$build/dejavm" record -accel soft --keyframes 1 -o "$work/boot.dvt" -m 256M -no-reboot -rtc base=2026-01-01 -kernel "$kernel" \
   -initrd "$initrd" -append "$(cat "$lab/cmdline")" -serial "file:$work/console" -debugcon null > "$work/log" 2>&1 ||
   { cat "$work/log"; exit 1; }
 "$build/tests/bench/travel_bench" "$work/boot.dvt"

@@ -1,6 +1,9 @@
 // dejavm gdb: one command from a trace to a debugger that goes backward.
 #include <dirent.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
+
+#include <regex>
 
 #include "support/gdb.h"
 
@@ -42,6 +45,36 @@ TEST_F(SoftGdbCommandTest, IsConnectedKnowsSymbolsAndGoesBackward) {
   EXPECT_THAT(gdb.err, ContainsRegex("mmio: edu\\+0x98 <- 0x7 [^\n]*, event 296\n"));
   EXPECT_THAT(gdb.out, ContainsRegex("at 295\\+[0-9]+, instruction [0-9]+\n"));
   EXPECT_EQ(directories_left(), 0u);
+}
+
+/// A "kernel" whose handler of page faults is linked 2 MiB below where the guest has one.
+TEST_F(SoftGdbCommandTest, KaslrMovesTheSymbolsToTheGuestsKernel) {
+  std::string trace = recorded("buggy_dma", {"-accel", "soft"});
+  Finished asked = debug({trace}, {"seek 297", "python print('handler %#x' % Kaslr().handler())"});
+  std::smatch handler;
+  ASSERT_TRUE(std::regex_search(asked.out, handler, std::regex("handler 0x([0-9a-f]+)"))) << asked.out << asked.err;
+  uint64_t linked = std::stoull(handler[1], nullptr, 16) - 0x200000;
+  write_file("kernel.s", ".globl asm_exc_page_fault\nasm_exc_page_fault: ret\n");
+  ASSERT_EQ(run({"as", "-o", path("kernel.o"), path("kernel.s")}).status, 0);
+  std::string vmlinux = path("vmlinux");
+  ASSERT_EQ(
+      run({"ld", "-e", "asm_exc_page_fault", fmt::format("-Ttext={:#x}", linked), "-o", vmlinux, path("kernel.o")}).status,
+      0);
+
+  Finished gdb =
+      debug({trace, "--symbols", vmlinux}, {"seek 297", "kaslr", "p/x (unsigned long)&asm_exc_page_fault", "kaslr"});
+
+  EXPECT_THAT(gdb.out, HasSubstr("kaslr: the kernel is 0x200000 above its linked address\n"));
+  EXPECT_THAT(gdb.out, HasSubstr("$1 = 0x" + handler[1].str() + "\n"));
+  EXPECT_THAT(gdb.out, HasSubstr("kaslr: the symbols are where the kernel is\n"));
+}
+
+TEST_F(SoftGdbCommandTest, KaslrSaysWhatItLacks) {
+  std::string trace = recorded("buggy_dma", {"-accel", "soft"});
+
+  Finished gdb = debug({trace, "--symbols", guest_symbols("buggy_dma")}, {"seek 297", "kaslr"});
+
+  EXPECT_THAT(gdb.err, HasSubstr("no symbols of a Linux kernel: kaslr VMLINUX"));
 }
 
 TEST_F(SoftGdbCommandTest, AWrongTraceIsToldAndNoGdbStarts) {

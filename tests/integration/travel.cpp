@@ -138,7 +138,8 @@ Result<int> travel(const char* file, uint64_t visits, uint64_t seed, uint64_t sp
   TRY_ASSIGN(std::vector<Mark> at_events, marks_of(*reader, by_event));
 
   TRY_ASSIGN(auto replaying, Replaying::create(*reader));
-  TRY_ASSIGN(auto timeline, replay::Timeline::create(*replaying->replayer, *reader, {.memory = budget, .spacing = spacing}));
+  TRY_ASSIGN(auto timeline, replay::Timeline::create(*replaying->replayer, *reader,
+                                                     {.memory = budget, .spacing = spacing, .keyframe_gain = 4 * spacing}));
   Travel travel(*replaying, *timeline);
   auto follows = [&](size_t i) { return at_steps[i].total_steps + 1 == at_steps[i + 1].total_steps; };
   for (uint64_t i = 0; i < visits;) {
@@ -153,9 +154,9 @@ Result<int> travel(const char* file, uint64_t visits, uint64_t seed, uint64_t sp
   }
   TRY_ASSIGN(vm::SessionStop end, timeline->seek(std::nullopt));
   bool good = travel.different == 0 && end.kind == Kind::ended && replaying->replayer->divergence_count() == 0;
-  fmt::print("steps {} compared {} different {} checkpoints {} of {} KiB; seek {}; step back {}\n", steps, travel.compared,
-             travel.different, timeline->checkpoints().count(), timeline->checkpoints().bytes() / 1024,
-             times(travel.seek_us), times(travel.back_us));
+  fmt::print("steps {} compared {} different {} checkpoints {} of {} KiB keyframes {}; seek {}; step back {}\n", steps,
+             travel.compared, travel.different, timeline->checkpoints().count(), timeline->checkpoints().bytes() / 1024,
+             timeline->keyframe_starts(), times(travel.seek_us), times(travel.back_us));
   return good ? 0 : 3;
 }
 

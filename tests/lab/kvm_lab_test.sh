@@ -37,22 +37,24 @@ record_linux() {
   grep -q "rdtsc: [0-9]* sites in the kernel's text" /tmp/linux.err || fail "RDTSC was not patched"
   grep -q '^lab-init: done' /tmp/linux.out || fail "Linux did not get to the end: $(tail -n 12 /tmp/linux.out)"
   echo "$(basename "$trace") in $took s: $(tail -n 1 /tmp/linux.err)"
+  cp "$trace" "$LAB_OUT/"  # the share takes no mapping of a trace that grows
 }
 
 if [ "$what" = inside-record ]; then
   for kind in "${computing[@]}"; do
-    "$dejavm" record -o "$LAB_OUT/$kind.dvt" -accel kvm -m 16M -bios "$build/guests/compute_$kind.bin" -no-reboot \
+    "$dejavm" record -o "/tmp/$kind.dvt" -accel kvm -m 16M -bios "$build/guests/compute_$kind.bin" -no-reboot \
       -device isa-debug-exit,iobase=0x501 -serial null || fail "recording compute_$kind"
+    cp "/tmp/$kind.dvt" "$LAB_OUT/"
   done
   [ "${DEJAVM_REPEAT:-}" = full ] || exit 0
   line="console=ttyS0 acpi=off noapic nolapic pci=off nokaslr mitigations=off panic=-1 no_timer_check reboot=k rdinit=/init"
   failed=0
   for boot in 1 2 3 4 5; do
-    record_linux "$LAB_OUT/linux-$boot.dvt" -kernel "$kernels"/lab/boot/vmlinuz-* -initrd "$kernels/lab/initrd.gz" -append "$line"
+    record_linux "/tmp/linux-$boot.dvt" -kernel "$kernels"/lab/boot/vmlinuz-* -initrd "$kernels/lab/initrd.gz" -append "$line"
     while read -r expected; do
       grep -qF "$expected" /tmp/linux.out || fail "Linux on KVM did not say '$expected': $(tail -n 12 /tmp/linux.out)"
     done < "$kernels/lab/expected"
-    replay_inside "$LAB_OUT/linux-$boot.dvt"
+    replay_inside "/tmp/linux-$boot.dvt"
   done
   exit $failed
 fi
@@ -61,14 +63,14 @@ if [ "$what" = inside-drivers ]; then
   failed=0
   sum=$(sha256sum < "$lab/random.img" | cut -d ' ' -f 1)
   for run in ${DEJAVM_LAB_RUNS:-1 2 3 4 5}; do
-    record_linux "$LAB_OUT/drivers-$run.dvt" -kernel "$kernels"/lab-drivers/boot/vmlinuz-* -initrd "$kernels/lab-drivers/initrd.gz" \
+    record_linux "/tmp/drivers-$run.dvt" -kernel "$kernels"/lab-drivers/boot/vmlinuz-* -initrd "$kernels/lab-drivers/initrd.gz" \
       -append "console=ttyS0 panic=-1 rdinit=/init job=blk,dd,net,hwclock end=poweroff pings=20" \
       -drive "file=$lab/random.img,format=raw,if=none,id=d0" -device virtio-blk-pci,drive=d0,serial=lab-disk \
       -netdev user,id=lan -device e1000,netdev=lan,romfile=
     for expected in "vda: 64 MiB $sum" "20 packets transmitted, 20 packets received" "Thu Jan  1 00:0"; do
       grep -qF "$expected" /tmp/linux.out || fail "the jobs did not say '$expected': $(tail -n 30 /tmp/linux.out)"
     done
-    replay_inside "$LAB_OUT/drivers-$run.dvt"
+    replay_inside "/tmp/drivers-$run.dvt"
   done
   exit $failed
 fi

@@ -18,7 +18,7 @@ struct ProbeResult {
   KvmQuirks quirks;
   vm::CpuKind cpu_kind = vm::CpuKind::amd;  ///< whose undefined results a guest sees
   bool counts_zeros = false;                ///< vm::CpuModel::counts_zeros
-  bool exact_cpuid = false;   ///< a guest sees the CPUID table that it was given; see effective_model()
+  bool exact_cpuid = false;                 ///< a guest sees the CPUID table that it was given; see effective_model()
   bool runs_kernels = false;  ///< ring 0 has all instructions; false: it is interpreted by an emulator that lacks many
   bool steps_rep_by_element = false;  ///< a step over a rep string instruction is one iteration, as positions count
   bool debug_breakpoints = false;     ///< breakpoints are KVM's own; else HLT is planted for them (StepGuard)

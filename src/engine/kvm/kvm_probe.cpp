@@ -135,9 +135,9 @@ uint64_t flags_after(TinyGuest& guest, std::initializer_list<uint8_t> code, uint
 /// By flags that the manuals leave undefined: what the CPU calls itself tells nothing of who emulates it.
 vm::CpuKind cpu_kind(TinyGuest& guest) {
   constexpr uint64_t kSignOfSource = 0x84;  // of BSF: SF and PF, as of a logical operation
-  bool shift_sets_half_carry = flags_after(guest, {0xc1, 0xe0, 0x04, 0xf4}, 1) == 0x10;        // shl eax, 4; hlt
-  uint64_t scan = flags_after(guest, {0x0f, 0xbc, 0xc0, 0xf4}, 0x80000000);                    // bsf eax, eax; hlt: 31
-  bool scan_keeps = flags_after(guest, {0x0f, 0xbc, 0xc0, 0xf4}, 0x8) == 0;                     // 3: an even number of ones
+  bool shift_sets_half_carry = flags_after(guest, {0xc1, 0xe0, 0x04, 0xf4}, 1) == 0x10;  // shl eax, 4; hlt
+  uint64_t scan = flags_after(guest, {0x0f, 0xbc, 0xc0, 0xf4}, 0x80000000);              // bsf eax, eax; hlt: 31
+  bool scan_keeps = flags_after(guest, {0x0f, 0xbc, 0xc0, 0xf4}, 0x8) == 0;              // 3: an even number of ones
   if (!shift_sets_half_carry && scan == kSignOfSource) return vm::CpuKind::tcg;
   return shift_sets_half_carry && scan_keeps ? vm::CpuKind::amd_zen3 : vm::CpuKind::amd;
 }

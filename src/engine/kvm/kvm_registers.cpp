@@ -6,11 +6,17 @@ namespace dejavm::kvm {
 
 KvmRegisters::KvmRegisters(int vcpu_fd, kvm_run& run, bool sync_supported)
     : vcpu_fd_(vcpu_fd), run_(run), sync_supported_(sync_supported) {
-  run_.kvm_valid_regs = sync_supported_ ? KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS : 0;
-  run_.kvm_dirty_regs = 0;
+  run_.kvm_valid_regs = run_.kvm_dirty_regs = 0;
+}
+
+void KvmRegisters::before_run() {
+  bool wanted = sync_supported_ && looked_at_;
+  run_.kvm_valid_regs = wanted ? KVM_SYNC_X86_REGS | KVM_SYNC_X86_SREGS | KVM_SYNC_X86_EVENTS : 0;
+  looked_at_ = false;
 }
 
 Result<const kvm_sync_regs*> KvmRegisters::get() {
+  looked_at_ = true;
   kvm_sync_regs& registers = run_.s.regs;
   if (!fresh_) {
     TRY(kvm_ioctl(vcpu_fd_, KVM_GET_REGS, "KVM_GET_REGS", &registers.regs));

@@ -12,8 +12,11 @@ class KvmRegisters {
  public:
   KvmRegisters(int vcpu_fd, kvm_run& run, bool sync_supported);
 
-  /// The vCPU ran: KVM has written the shared page.
-  void ran() { fresh_ = sync_supported_; }
+  /// Before each KVM_RUN: asks for the registers with its exit, which costs a microsecond or two, where those of the exit
+  /// before were looked at.
+  void before_run();
+  /// The vCPU ran.
+  void ran() { fresh_ = run_.kvm_valid_regs != 0; }
   /// The vCPU's state was changed by an ioctl.
   void invalidate() { fresh_ = false; }
 
@@ -24,6 +27,7 @@ class KvmRegisters {
   kvm_run& run_;
   bool sync_supported_;
   bool fresh_ = false;
+  bool looked_at_ = false;  // since the last KVM_RUN
 };
 
 /// An interrupt, NMI or exception was queued and its frame is not pushed yet.

@@ -248,6 +248,7 @@ Result<Exit> KvmVcpu::run_complete() {
 }
 
 Result<std::optional<Exit>> KvmVcpu::enter() {
+  registers_.before_run();
   int result = ::ioctl(fd(), KVM_RUN, nullptr);
   int error = errno;
   kick_.after();

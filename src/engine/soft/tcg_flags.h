@@ -1,5 +1,5 @@
-// What CpuKind::tcg, QEMU's TCG (version 7.2), does other than `amd` (undefined_flags.h). Measured by the differential test in
-// the lab (tests/lab/kvm_lab.sh), where kvm-amd runs on it.
+// What CpuKind::tcg, QEMU's TCG (version 7.2), does other than `amd` (undefined_flags.h). Measured by the differential test
+// in the lab (tests/lab/kvm_lab.sh), where kvm-amd runs on it.
 //
 // clang-format off
 // | instruction                 | CF       | PF      | AF   | ZF      | SF      | OF                                |
@@ -20,21 +20,22 @@
 // - RCL and RCR by a multiple of the width plus one keep all flags.
 // - SHLD and SHRD of 16 bits by more than 16 take from the first operand again.
 // - BSF and BSR of 0 with a 32-bit register clear its upper half; so does a locked CMPXCHG of 32 bits with RAX, always.
-// - A far transfer (jump, call, return, interrupt) sets no accessed bit of a descriptor. Frames of faults have no RF, but for
+// - A far transfer (jump, call, return, interrupt) sets no accessed bit of a descriptor. Frames of faults have no RF, but
+// for
 //   #UD and #AC, which kvm-amd intercepts and injects. A page walk that faults has set the accessed bits above.
 //
 // (1) TCG computes flags when somebody wants them, from what the last instruction that set some left, and knows while it
-// translates which that was, unless the flags were set before the translation block's start or are computed already. Where it
-// knows, BT makes of it a shift of the same width whose operand is the one that BT shifted to the right: AF is 0, and OF is
-// the xor of SF with that operand's bit at the top of that width. Else AF and OF are kept. A LazyFlags follows what it knows.
-// Its blocks begin behind every branch, at every page, behind instructions that change how the next one is translated, and
-// behind every exit to KVM. A page that KVM itself maps at an access ends a block where nothing in the guest tells: AF and OF of
-// a BT behind it, of flags set before it, may then differ.
+// translates which that was, unless the flags were set before the translation block's start or are computed already. Where
+// it knows, BT makes of it a shift of the same width whose operand is the one that BT shifted to the right: AF is 0, and OF
+// is the xor of SF with that operand's bit at the top of that width. Else AF and OF are kept. A LazyFlags follows what it
+// knows. Its blocks begin behind every branch, at every page, behind instructions that change how the next one is
+// translated, and behind every exit to KVM. A page that KVM itself maps at an access ends a block where nothing in the guest
+// tells: AF and OF of a BT behind it, of flags set before it, may then differ.
 #pragma once
 
-#include <cstdint>
-
 #include <Zydis/Zydis.h>
+
+#include <cstdint>
 
 namespace dejavm::soft {
 

@@ -236,7 +236,8 @@ TEST_F(NativeIntegers, Bits) {
 }
 
 TEST_F(NativeIntegers, BitScans) {
-  if (!HostFlags::of_this_host({}).scans) GTEST_SKIP() << "this CPU's BSF and BSR keep flags that the model's change (Zen 3)";
+  if (!HostFlags::of_this_host({}).scans)
+    GTEST_SKIP() << "this CPU's BSF and BSR keep flags that the model's change (Zen 3)";
   for (unsigned size : {2u, 4u, 8u}) {
     for (uint8_t opcode : {uint8_t{0xbc}, uint8_t{0xbd}}) {
       host_.compare(fmt::format("0f {:x} {}", opcode, size), sized(size, {}, {0x0f, opcode}, {kAxBx}));

@@ -112,7 +112,8 @@ void BlockTranslator::find_lazy_flags() {
 
 /// Behind `site`, which is the last one: to the frame. Changes no host flag.
 void BlockTranslator::emit_lazy_flags(const Site& site) {
-  bool ends = (site.rip + site.insn->length) % vm::kPageSize == 0 || site.rip / vm::kPageSize != (site.behind - 1) / vm::kPageSize;
+  bool ends =
+      (site.rip + site.insn->length) % vm::kPageSize == 0 || site.rip / vm::kPageSize != (site.behind - 1) / vm::kPageSize;
   std::optional<LazyFlags> flags = site.lazy_flags;
   LazyEffect effect = site.insn->lazy_effect;
   if (ends || effect == LazyEffect::forgets) {
