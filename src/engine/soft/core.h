@@ -76,7 +76,7 @@ class Core {
     if (code_bits_ == 64) {
       uint64_t address = segment >= vm::fs ? offset + cpu.segment[segment].base : offset;
       if (!canonical(address) || !canonical(address + size - 1))
-        raise(segment == vm::ss ? kStackFault : kGeneralProtection, 0);
+        raise(segment == vm::ss && !features.tcg ? kStackFault : kGeneralProtection, 0);
       return address;
     }
     if (offset + size > plain_size_[segment]) check_segment(segment, offset, size, write);
