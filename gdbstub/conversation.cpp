@@ -66,6 +66,7 @@ void Conversation::refuse(std::string_view why) {
 }
 
 void Conversation::send(std::string_view payload) {
+  if (!ack_mode_) return append_frame(output_, payload);  // nobody asks for it again
   last_sent_ = frame(payload);
   output_ += last_sent_;
 }

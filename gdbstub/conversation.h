@@ -39,6 +39,11 @@ class Conversation {
   void stopped(const Result<Stop>& stop);
 
   std::string take_output() { return std::exchange(output_, {}); }
+  /// The same, where the room of `into`, whose contents go, is of use again.
+  void take_output(std::string& into) {
+    into.clear();
+    into.swap(output_);
+  }
 
  private:
   Next handle_packet();

@@ -18,6 +18,7 @@ inline constexpr size_t kMaxPayload = kPacketSize - 4;
 
 /// "$payload#checksum". The payload holds no '$', '#', '*' or '}' except as escape() writes them.
 std::string frame(std::string_view payload);
+void append_frame(std::string& to, std::string_view payload);
 
 /// Binary data with '}' escapes, at most `limit` bytes long; `taken` says how many bytes of the data fit.
 std::string escape(std::string_view data, size_t limit, size_t& taken);

@@ -17,8 +17,10 @@ namespace dejavm::gdb {
 struct Server::Parts {
   std::optional<Listener> listener;
   SignalFd cancel;
-  SignalFd done;                                                      ///< for the Watcher of a resume
-  int listener_fd() const { return listener ? listener->fd() : -1; }  // poll() passes over -1
+  SignalFd done;  ///< for the Watcher of a resume
+
+  /// -1, which poll() passes over, where nothing listens.
+  int listener_fd() const { return listener ? listener->fd() : -1; }
 };
 
 namespace {
@@ -82,10 +84,8 @@ class Serving {
     }
   }
 
-  bool debugger_waits() const {
-    pollfd entry{parts_.listener_fd(), POLLIN, 0};
-    return poll(&entry, 1, 0) > 0;
-  }
+  static bool is_ready(pollfd entry) { return poll(&entry, 1, 0) > 0; }
+  bool debugger_waits() const { return is_ready({parts_.listener_fd(), POLLIN, 0}); }
 
   /// Waits, with the guest standing, until `fd` has something to read; until the attendant has the guest run or wants to
   /// quit; or until cancel().
@@ -116,11 +116,6 @@ class Serving {
     }
     return true;
   }
-  bool attendant_waits() const {
-    if (attendant_ == nullptr) return false;
-    pollfd entry = attendant_->interest();
-    return poll(&entry, 1, 0) > 0;
-  }
   void tell(const Result<Stop>& stop) {
     using Why = Attendant::Why;
     if (attendant_ == nullptr) return;
@@ -139,7 +134,7 @@ class Serving {
     std::optional<ServeEnd> end;
     for (bool attached = true; attached;) {
       const Conversation::Next next = conversation.advance();
-      client.send(conversation.take_output());
+      send_output(client, conversation);
       switch (next.kind) {
         case Conversation::Next::Kind::input:
           stand_until_ready(client.fd(), Attendant::Standing::held);
@@ -181,17 +176,31 @@ class Serving {
     const bool stays = request.goes() && conversation.has_more_requests();
     const Result<Stop> stop = stays ? interrupted() : resume(request, client.fd(), look);
     conversation.stopped(stop);
-    client.send(conversation.take_output());
+    send_output(client, conversation);
     conversation.receive(received);
     if (stop && stop->kind == Stop::Kind::exited) return ServeEnd{ServeEnd::Kind::exited, stop->exit_status, ""};
     return std::nullopt;
   }
 
-  /// Resumes the target under a Watcher. What the attendant wants in between does not end it, unless that is to stand. On
-  /// the way backward it waits: a search that is interrupted begins anew.
+  void send_output(Client& client, Conversation& conversation) {
+    conversation.take_output(output_);
+    client.send(output_);
+  }
+
+  /// Resumes the target, and tells the attendant when it runs and stands. A Watcher's thread for each of thousands of steps
+  /// would cost more than they do.
   Result<Stop> resume(const ResumeRequest& request, int fd, const std::function<bool()>& look) {
-    const bool attends = attendant_ != nullptr && !request.goes_back();
     if (attendant_ != nullptr) attendant_->guest_runs();
+    const bool short_step = request.kind == ResumeKind::step && target_.steps_are_short();
+    Result<Stop> stop = short_step ? target_.resume(request) : resume_watched(request, fd, look);
+    tell(stop);
+    return stop;
+  }
+
+  /// What the attendant wants in between does not end it, unless that is to stand. On the way backward it waits: a search
+  /// that is interrupted begins anew.
+  Result<Stop> resume_watched(const ResumeRequest& request, int fd, const std::function<bool()>& look) {
+    const bool attends = attendant_ != nullptr && !request.goes_back();
     for (;;) {
       bool looked = false;  // the watcher's, until it has finished
       std::vector<Watched> watched{{{fd, POLLIN, 0}, [&] { return looked = look(); }}};
@@ -202,14 +211,13 @@ class Serving {
       const bool leftover = std::exchange(interrupt_may_be_pending_, asked);
       const bool stopped = !stop || stop->kind != Stop::Kind::interrupted;
       if (!stopped && !looked && !cancelled()) {
-        if (attends && attendant_waits()) {
+        if (attends && is_ready(attendant_->interest())) {
           if (attend(Attendant::Standing::runs)) continue;
         } else if (leftover || asked) {
           // An interrupt() that came too late for the last resume ends this one, or the attendant has left.
           continue;
         }
       }
-      tell(stop);
       return stop;
     }
   }
@@ -220,6 +228,7 @@ class Serving {
   bool running_ = false;  // what a guest does that no debugger holds
   bool quits_ = false;
   bool interrupt_may_be_pending_ = false;
+  std::string output_;  // what is being sent; kept, because new room for each answer of 64 KiB is not cheap
 };
 
 }  // namespace

@@ -58,14 +58,14 @@ std::string_view set_name(Feature feature) {
 /// The bytes of linear pages from `addr` on that all lead to the same region, or all to none.
 struct Extent {
   uint64_t first = 0, last = 0;
-  const PhysicalRegion* region = nullptr;  // none: nothing is there
+  const PhysicalRegion* region = nullptr;  // of the Regions that were asked; none: nothing is there
 };
 
 class Regions {
  public:
   explicit Regions(Target& target) : target_(target), all_(target.physical_regions()) {}
 
-  Extent around(uint64_t addr) const {
+  Extent around(uint64_t addr) const& {
     if (addr >= kLowHalfEnd && addr < kHighHalf) return {kLowHalfEnd, kHighHalf - 1, nullptr};
     const uint64_t first = addr & ~(vm::kPageSize - 1);
     Extent extent{first, first + (vm::kPageSize - 1), at(first)};
@@ -117,7 +117,8 @@ Outcome Session::on(const DescribeRegister& request) {
 }
 
 Outcome Session::on(const DescribeMemory& request) {
-  const Extent extent = Regions(target_).around(request.addr);
+  const Regions regions(target_);
+  const Extent extent = regions.around(request.addr);
   std::string text = fmt::format("start:{:x};size:{:x};", extent.first, extent.last - extent.first + 1);
   if (extent.region != nullptr) {
     const bool rom = extent.region->kind == PhysicalRegion::Kind::rom;

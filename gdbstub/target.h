@@ -73,6 +73,8 @@ class Target {
 
   /// Whether the reverse kinds of resume() are possible.
   virtual bool can_reverse() const { return false; }
+  /// Whether a step forward always returns soon, so that nobody needs to interrupt it.
+  virtual bool steps_are_short() const { return false; }
   /// Runs until something stops it. Blocks.
   virtual Result<Stop> resume(const ResumeRequest& request) = 0;
   /// Makes resume() return Stop::interrupted soon. Any thread. The server calls it again and again until resume() has

@@ -13,6 +13,8 @@ struct Position {
   uint64_t steps = 0;
   bool from_start = false;
   bool operator==(const Position&) const = default;
+
+  static Position after_start(uint64_t steps) { return {.event = -1, .steps = steps, .from_start = true}; }
 };
 
 /// A consistent point that was reached on an engine that counts steps. The greater of two is the later one: events may enter

@@ -23,8 +23,6 @@ Position position_of(const ReplayState& state) {
   return {state.moment.event, state.steps - std::min(state.steps, state.event_steps)};
 }
 
-Position after_steps(uint64_t total_steps) { return {.event = -1, .steps = total_steps, .from_start = true}; }
-
 }  // namespace
 
 Result<std::unique_ptr<Timeline>> Timeline::create(Replayer& replayer, const trace::Reader& reader,
@@ -184,7 +182,7 @@ Result<SessionStop> Timeline::begin() {
 Result<SessionStop> Timeline::step_back() {
   uint64_t steps = replayer_.total_steps();
   if (steps <= checkpoints_->first().moment.total_steps) return begin();
-  TRY_ASSIGN(SessionStop stop, go_to(after_steps(steps - 1), Patience::to_the_end));
+  TRY_ASSIGN(SessionStop stop, go_to(Position::after_start(steps - 1), Patience::to_the_end));
   if (stop.kind == Kind::position) stop.kind = Kind::step;
   return stop;
 }
@@ -237,14 +235,14 @@ Result<SessionStop> Timeline::run_back() {
     }
     if (found.at_access) return go_before(*search.access);
     end_steps = begin_steps;
-    end = after_steps(begin_steps);
+    end = Position::after_start(begin_steps);
   }
   return begin();
 }
 
 Result<Timeline::Found> Timeline::look_between(uint64_t total_steps, const Position& end, const Search& search) {
   Found found;
-  TRY(go_to(after_steps(total_steps), Patience::to_the_end));
+  TRY(go_to(Position::after_start(total_steps), Patience::to_the_end));
   if (search.access && replayer_.last_event() < static_cast<int64_t>(search.access->seen.event)) {
     found.at_access = true;
     TRY(go_to(Position{static_cast<int64_t>(search.access->seen.event), 0}, Patience::to_the_end));
@@ -279,7 +277,7 @@ std::optional<Timeline::Hit> Timeline::hit_of(const SessionStop& stop, const Mom
   }
   if (now > limit) return std::nullopt;
   bool by_event = stop.kind == Kind::watch && (!stop.watch.instruction || replayer_.just_interrupted());
-  return Hit{stop, by_event ? replayer_.before_last_event() : after_steps(now.total_steps - 1)};
+  return Hit{stop, by_event ? replayer_.before_last_event() : Position::after_start(now.total_steps - 1)};
 }
 
 }  // namespace dejavm::replay

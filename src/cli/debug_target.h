@@ -29,6 +29,8 @@ class DebugTarget final : public gdb::Target {
   Status write_physical(vm::GuestPhys addr, ByteSpan from) override;
   Result<gdb::Stop> resume(const gdb::ResumeRequest& request) override;
   bool can_reverse() const override { return session_.why_forward_only().empty(); }
+  /// In a replay nothing is waited for.
+  bool steps_are_short() const override { return monitor_.has_trace() && can_reverse(); }
   void interrupt() override;
   void set_breakpoint_test(BreakpointTest test) override;
   Status insert_breakpoint(vm::GuestVirt addr) override;

@@ -10,7 +10,7 @@ Result<std::optional<replay::Position>> parse_position(std::string_view text) {
   if (text == "end") return std::nullopt;
   if (text.starts_with('@')) {
     auto count = parse_u64(text.substr(1));
-    if (count) return replay::Position{.event = -1, .steps = *count, .from_start = true};
+    if (count) return replay::Position::after_start(*count);
   }
   size_t plus = text.find('+');
   auto event = parse_u64(text.substr(0, plus));

@@ -1,12 +1,6 @@
 #include "cli/qmp_guest.h"
 
 namespace dejavm::cli {
-namespace {
-
-replay::Position after_start(uint64_t instructions) { return {.event = -1, .steps = instructions, .from_start = true}; }
-
-}  // namespace
-
 Status QmpGuest::travels() const {
   if (timeline_ == nullptr) return fail("only a replay on the soft engine knows instruction counts");
   return {};
@@ -21,7 +15,7 @@ std::optional<uint64_t> QmpGuest::instructions() {
 Status QmpGuest::seek(uint64_t instructions) {
   using Kind = vm::SessionStop::Kind;
   TRY(travels());
-  TRY_ASSIGN(vm::SessionStop stop, timeline_->seek(after_start(instructions)));
+  TRY_ASSIGN(vm::SessionStop stop, timeline_->seek(replay::Position::after_start(instructions)));
   if (stop.kind == Kind::diverged) return fail("the replay diverged: " + stop.reason);
   if (stop.kind == Kind::ended)
     return fail(fmt::format("the recording ends at instruction {}", timeline_->replayer().total_steps()));
@@ -32,7 +26,7 @@ Status QmpGuest::set_break(std::optional<uint64_t> instructions) {
   TRY(travels());
   if (instructions && *instructions <= timeline_->replayer().total_steps())
     return fail("cannot set breakpoint at the instruction in the past");
-  timeline_->set_break(instructions ? std::optional(after_start(*instructions)) : std::nullopt);
+  timeline_->set_break(instructions ? std::optional(replay::Position::after_start(*instructions)) : std::nullopt);
   return {};
 }
 

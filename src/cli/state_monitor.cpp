@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 
 #include "base/parse.h"
 #include "cli/debugger_memory.h"
 #include "cli/state_text.h"
+#include "vm/cpu_fields.h"
 #include "vm/instruction.h"
 
 namespace dejavm::cli {
@@ -36,20 +38,19 @@ std::string value_text(uint64_t value, char letter, unsigned size) {
   }
 }
 
+/// By the names of CpuState's fields; and as QEMU and gdb call some: eax, eip, pc, eflags.
 std::optional<uint64_t> register_value(const vm::CpuState& cpu, std::string_view name) {
-  static constexpr std::array<std::string_view, 16> kNames = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
-                                                              "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15"};
-  for (size_t i = 0; i < kNames.size(); ++i) {
-    if (name == kNames[i]) return cpu.gpr[i];
-    if (i < 8 && name.size() == 3 && name[0] == 'e' && name.substr(1) == kNames[i].substr(1)) return cpu.gpr[i] & UINT32_MAX;
-  }
   if (name == "rip" || name == "eip" || name == "pc") return cpu.linear_rip();
-  const std::pair<std::string_view, uint64_t> others[] = {
-      {"cr0", cpu.cr0}, {"cr2", cpu.cr2}, {"cr3", cpu.cr3}, {"cr4", cpu.cr4}, {"eflags", cpu.rflags}};
-  for (const auto& [known, value] : others) {
-    if (name == known) return value;
-  }
-  return std::nullopt;
+  if (name == "eflags") return cpu.rflags;
+  bool half = name.size() == 3 && name[0] == 'e';
+  std::string field = half ? "r" + std::string(name.substr(1)) : std::string(name);
+  std::optional<uint64_t> found;
+  vm::for_each_field(cpu, [&](const std::string& known, const auto& value, unsigned) {
+    if constexpr (std::is_same_v<std::decay_t<decltype(value)>, uint64_t>) {
+      if (known == field) found = half ? value & UINT32_MAX : value;
+    }
+  });
+  return found;
 }
 
 }  // namespace

@@ -68,7 +68,7 @@ Result<std::string> TravelMonitor::execute(const Arguments& words) {
   if (verb == "info") return info(words);
   if (verb == "replay_seek") {
     TRY_ASSIGN(uint64_t steps, one_number(words, "a count of instructions"));
-    return seek_to(Position{.event = -1, .steps = steps, .from_start = true});
+    return seek_to(Position::after_start(steps));
   }
   if (verb == "replay_break") return set_break(words);
   if (verb == "replay_delete_break" && words.size() == 1) {
@@ -105,7 +105,7 @@ Result<std::string> TravelMonitor::set_break(const Arguments& words) {
   if (steps <= timeline_.replayer().total_steps()) {
     return fail_usage(fmt::format("instruction {} is not ahead of here", steps), "replay_seek goes back.");
   }
-  timeline_.set_break(Position{.event = -1, .steps = steps, .from_start = true});
+  timeline_.set_break(Position::after_start(steps));
   return fmt::format("replay breakpoint at instruction {}\n", steps);
 }
 

@@ -107,7 +107,9 @@ std::optional<Conversation::Refusal> Conversation::check_arguments(const Command
   for (const char* name : command.required) {
     if (!arguments.contains(name)) return Refusal{kGeneric, fmt::format("Parameter '{}' is missing", name)};
   }
-  for (const auto& [name, value] : arguments.items()) {
+  for (const auto& argument : arguments.items()) {
+    const std::string& name = argument.key();
+    const Json& value = argument.value();
     auto is_it = [&name](const char* known) { return name == known; };
     if (std::ranges::none_of(command.required, is_it) && std::ranges::none_of(command.optional, is_it))
       return Refusal{kGeneric, fmt::format("Parameter '{}' is unexpected", name)};

@@ -1,1 +1,2 @@
 dejavm_fuzzer(gdb_packet_fuzzer gdb_packet_fuzzer.cpp LINK dejavm_gdbstub)
+dejavm_seeds(gdb_packet_seeds gdb_packet_seeds.cpp LINK dejavm_gdbstub)

@@ -44,6 +44,34 @@ TEST_F(GdbFaultsTest, MalformedPacketsDoNotHurtTheGuest) {
   EXPECT_EQ(end.status, kDone) << end.err;
 }
 
+TEST_F(GdbFaultsTest, ADebuggerThatStopsReadingIsLetGo) {
+  serve_live("spin");
+  std::string many;
+  for (int i = 0; i < 500; ++i) many += "$m100000,7ffd#21+";
+  for (const std::string& bytes :
+       {many, std::string("$m100000,7f"), std::string("$Z0,100000,1;Xffffffff,27#8c"),
+        std::string("$qSearch:memory:0;ffffffff;\x7d"), std::string("$x0,0#04$x0,ffffffff#04$bc#c5")}) {
+    connection(bytes);  // and goes without having read an answer
+  }
+
+  std::string output = gdb("spin", {"info registers rip", "kill"});
+  Finished end = finish();
+
+  EXPECT_THAT(output, HasSubstr("rip            0x"));
+  EXPECT_EQ(end.status, kDone) << end.err;
+}
+
+TEST_F(GdbFaultsTest, SigtermEndsAGuestWhoseDebuggerDoesNotRead) {
+  serve_live("spin");
+  std::string many;
+  for (int i = 0; i < 500; ++i) many += "$m100000,7ffd#21+";
+  Fd stuck = connection(many);
+
+  server().signal(SIGTERM);
+
+  EXPECT_EQ(finish().status, kDone);
+}
+
 TEST_F(GdbFaultsTest, AKilledGdbLeavesTheGuestRunning) {
   serve_live("spin");
   {

@@ -3,12 +3,11 @@
 #include <optional>
 
 #include "base/bytes.h"
+#include "vm/mappings.h"
 
 namespace dejavm::soft {
 namespace {
 
-constexpr uint64_t kPresent = 1u << 0, kWritable = 1u << 1, kUser = 1u << 2, kAccessed = 1u << 5, kDirty = 1u << 6,
-                   kLarge = 1u << 7, kGlobal = 1u << 8, kNoExecute = uint64_t{1} << 63;
 constexpr uint32_t kFaultPresent = 1u << 0, kFaultWrite = 1u << 1, kFaultUser = 1u << 2, kFaultReserved = 1u << 3,
                    kFaultFetch = 1u << 4;
 constexpr uint64_t kCr0Wp = 1u << 16, kCr0Pg = 1u << 31;
@@ -28,7 +27,7 @@ struct Walker {
   const Features& features;
   const WalkRequest& request;
   Walk result{};
-  uint64_t granted = kWritable | kUser;  // what all levels so far allow
+  uint64_t granted = vm::kPteWritable | vm::kPteUser;  // what all levels so far allow
   bool no_execute = false;
   const vm::MemoryRange* range = nullptr;  // of the last entry: tables lie close together
 
@@ -55,7 +54,7 @@ struct Walker {
     uint64_t offset = range->offset_of({gpa});
     std::memcpy(bytes, memory.host(offset), sizeof bytes);
     uint64_t value{load_le<Entry>(bytes)};
-    if ((value & kPresent) == 0) {
+    if ((value & vm::kPtePresent) == 0) {
       fail(0);
       return std::nullopt;
     }
@@ -71,16 +70,16 @@ struct Walker {
 
   void restrict(uint64_t entry) {
     granted &= entry;
-    no_execute |= (entry & kNoExecute) != 0;
+    no_execute |= (entry & vm::kPteNoExecute) != 0;
   }
 
   void leaf(uint64_t entry, uint64_t base, uint64_t page_size) {
     result.gpa = base | (request.linear & (page_size - 1));
     result.page_size = page_size;
-    result.user_page = (granted & kUser) != 0;
-    result.dirty = (entry & kDirty) != 0;
-    result.global = (entry & kGlobal) != 0;
-    result.writable = (granted & kWritable) != 0 || (!request.user && (cpu.cr0 & kCr0Wp) == 0);
+    result.user_page = (granted & vm::kPteUser) != 0;
+    result.dirty = (entry & vm::kPteDirty) != 0;
+    result.global = (entry & vm::kPteGlobal) != 0;
+    result.writable = (granted & vm::kPteWritable) != 0 || (!request.user && (cpu.cr0 & kCr0Wp) == 0);
     bool guarded = request.reach != Reach::execute && !request.user && result.user_page && (cpu.cr4 & kCr4Smap) != 0;
     result.opened_by_ac = guarded && !request.implicit && (cpu.rflags & kRflagsAc) != 0;
     if (!allowed() || (guarded && !result.opened_by_ac)) fail(kFaultPresent);
@@ -99,7 +98,7 @@ struct Walker {
     auto pde = step<uint32_t>((cpu.cr3 & 0xfffff000) + (linear >> 22 & 0x3ff) * 4, true);
     if (!pde) return;
     restrict(*pde);
-    if ((cpu.cr4 & kCr4Pse) != 0 && (*pde & kLarge) != 0) {
+    if ((cpu.cr4 & kCr4Pse) != 0 && (*pde & vm::kPteLarge) != 0) {
       // PSE-36: bits 13 to 20 are bits 32 to 39 of the address; those above the physical width are reserved, as is bit 21.
       if (!reserved_clear(*pde, bits(21, 21) | bits(features.physical_bits - 32 + 13, 20))) return;
       return leaf(*pde, (*pde >> 13 & 0xff) << 32 | (*pde & 0xffc00000), uint64_t{4} << 20);
@@ -114,9 +113,9 @@ struct Walker {
   uint64_t reserved_bits(unsigned shift, bool long_mode, bool large) const {
     uint64_t reserved = bits(features.physical_bits, long_mode ? 51 : 62);
     if (!long_mode && shift == 30) return reserved | bits(63, 63) | bits(5, 8) | bits(1, 2);
-    if (!nx_enabled()) reserved |= kNoExecute;
+    if (!nx_enabled()) reserved |= vm::kPteNoExecute;
     if (shift == 39) reserved |= bits(7, 8);
-    if (shift == 30 && !features.page1gb) reserved |= kLarge;
+    if (shift == 30 && !features.page1gb) reserved |= vm::kPteLarge;
     if (large) reserved |= bits(13, shift - 1);  // bit 12 is PAT
     return reserved;
   }
@@ -130,7 +129,7 @@ struct Walker {
       uint64_t index = linear >> shift & (pae_root ? 3 : 0x1ff);
       auto entry = step<uint64_t>(table + index * 8, !pae_root);
       if (!entry) return;
-      bool large = (*entry & kLarge) != 0 && (shift == 21 || (shift == 30 && long_mode));
+      bool large = (*entry & vm::kPteLarge) != 0 && (shift == 21 || (shift == 30 && long_mode));
       if (!reserved_clear(*entry, reserved_bits(shift, long_mode, large))) return;
       if (!pae_root) restrict(*entry);
       if (large || shift == 12) {
@@ -169,8 +168,8 @@ void set_accessed(vm::GuestMemory& memory, Walk& walked, Reach reach) {
   for (unsigned i = 0; i < walked.count; ++i) {
     WalkStep& step = walked.steps[i];
     uint64_t value = step.value;
-    if (step.has_accessed) value |= kAccessed;
-    if (reach == Reach::write && i + 1 == walked.count) value |= kDirty;
+    if (step.has_accessed) value |= vm::kPteAccessed;
+    if (reach == Reach::write && i + 1 == walked.count) value |= vm::kPteDirty;
     if (value == step.value) continue;
     // Both bits stand in the entry's first byte, and the entry lies in memory: it was read from there.
     auto first_byte = static_cast<uint8_t>(value);

@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <thread>
 
-#include "base/fd.h"
+#include "base/temporary.h"
 #include "fake_target.h"
 #include "gdbstub/server.h"
 
@@ -216,14 +216,13 @@ TEST_F(RealGdbTest, RealModeCodeIsDisassembledThroughObjdump) {
   if (std::system("objdump --version >/dev/null 2>&1") != 0) GTEST_SKIP() << "objdump is not installed";
   target_.virtual_memory[0x2010] = 0x8c;  // mov ax, cs
   target_.virtual_memory[0x2011] = 0xc8;
-  char code[] = "/tmp/dejavm-code-XXXXXX";
-  const Fd file(mkstemp(code));
+  const TemporaryDirectory folder = TemporaryDirectory::create("dejavm-code").value();
+  const std::string code = folder.file("code");
 
   const std::string output =
       run({fmt::format("dump binary memory {} 0x2010 0x2020", code),
            fmt::format("eval \"shell objdump -D -b binary -m i8086 --adjust-vma=%#lx {}\", 0x2010", code)});
 
-  std::remove(code);
   EXPECT_THAT(output, testing::ContainsRegex("2010:.*8c c8.*mov +%cs,%ax"));
 }
 

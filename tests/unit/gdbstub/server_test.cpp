@@ -9,6 +9,7 @@
 #include <fstream>
 #include <thread>
 
+#include "base/temporary.h"
 #include "debugger.h"
 #include "fake_target.h"
 #include "gdbstub/hex.h"
@@ -284,15 +285,9 @@ TEST_F(ServerTest, ManyConnectionsThatCloseAtOnce) {
 /// A folder for sockets that goes away with the test.
 class UnixSocketTest : public ServerTest {
  protected:
-  UnixSocketTest() {
-    char name[] = "/tmp/dejavm-gdb-XXXXXX";
-    folder_ = mkdtemp(name);
-  }
-  ~UnixSocketTest() override { std::filesystem::remove_all(folder_); }
+  std::string path() const { return folder_.file("gdb"); }
 
-  std::string path() const { return folder_ + "/gdb"; }
-
-  std::string folder_;
+  const TemporaryDirectory folder_ = TemporaryDirectory::create("dejavm-gdb").value();
 };
 
 TEST_F(UnixSocketTest, Serves) {

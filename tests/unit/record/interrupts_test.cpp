@@ -276,25 +276,26 @@ TEST(Interrupts, InputEntersAtAConsistentPointAndWaitsForRoom) {
   EXPECT_EQ(r.machine.input.received, "abc");
 }
 
-/// A descriptor that says at once that the run is to end.
-class StopAtOnce {
+/// A descriptor that says that the run is to end once say() was called.
+class StopRequest {
  public:
-  StopAtOnce() {
+  StopRequest() {
     int fds[2];
     CHECK(::pipe(fds) == 0);
     reading_ = Fd(fds[0]);
     writing_ = Fd(fds[1]);
-    CHECK(write_all(writing_.get(), Bytes{1}, "pipe").has_value());
   }
   int fd() const { return reading_.get(); }
+  void say() { CHECK(write_all(writing_.get(), Bytes{1}, "pipe").has_value()); }
 
  private:
   Fd reading_, writing_;
 };
 
 TEST(Interrupts, TheStopDescriptorEndsTheRunAtTheNextBoundary) {
-  StopAtOnce stop_now;
-  Recording r({vm::read(vm::kDevice), vm::jump(vm::kCode)}, {.stop_fd = stop_now.fd()});
+  StopRequest request;
+  request.say();
+  Recording r({vm::read(vm::kDevice), vm::jump(vm::kCode)}, {.stop_fd = request.fd()});
 
   vm::SessionStop stop = r.go();
 
@@ -304,9 +305,13 @@ TEST(Interrupts, TheStopDescriptorEndsTheRunAtTheNextBoundary) {
 }
 
 TEST(Interrupts, AGuestWithoutEventsEndsAtAMatchedStateAfterTheGrace) {
-  StopAtOnce stop_now;
-  Recording r({vm::nop(), vm::jump(vm::kCode)}, {.stop_fd = stop_now.fd()});
-  r.tick(100'000);
+  StopRequest request;
+  Recording r({vm::nop(), vm::jump(vm::kCode)}, {.stop_fd = request.fd()});
+  bool said = false;
+  r.vcpu.on_instruction = [&] {  // before its first instruction a guest is at a boundary
+    if (!std::exchange(said, true)) request.say();
+    r.clock.advance(100'000);
+  };
 
   vm::SessionStop stop = r.go();
 
