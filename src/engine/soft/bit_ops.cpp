@@ -43,11 +43,11 @@ void act_on_bit(Core& core, const TargetOfBit& target, uint64_t number, uint64_t
   set_bit_flags(core, (above | value) >> number % kBits<T>);
 }
 template <typename T, BitAction action>
-void act_on_bit_at(Core& core, const Instruction& insn, uint64_t linear, uint64_t number) {
+void act_on_bit_at(Core& core, uint64_t linear, uint64_t number) {
   if constexpr (action == BitAction::test) {
     set_bit_flags(core, core.memory.read<T>(linear) >> number % kBits<T>);
   } else {
-    act_on_bit<T, action>(core, MemoryTarget<T>(core, linear, reads_first(core, insn)), number, 0);
+    act_on_bit<T, action>(core, MemoryTarget<T>(core, linear), number, 0);
   }
 }
 
@@ -63,7 +63,7 @@ void bit_of_register(Core& core, const Instruction& insn) {
 }
 template <typename T, BitAction action>
 void bit_of_memory(Core& core, const Instruction& insn) {
-  act_on_bit_at<T, action>(core, insn, effective_address(core, insn, sizeof(T), action != BitAction::test), insn.immediate);
+  act_on_bit_at<T, action>(core, effective_address(core, insn, sizeof(T), action != BitAction::test), insn.immediate);
 }
 /// A bit string of any length: the register's number is signed and reaches before and behind the operand.
 template <typename T, BitAction action>
@@ -72,7 +72,7 @@ void bit_of_string(Core& core, const Instruction& insn) {
   auto distance = static_cast<uint64_t>((number >> std::countr_zero(kBits<T>)) * static_cast<int64_t>(sizeof(T)));
   uint64_t offset = truncate(effective_offset(core, insn) + distance, insn.address_size);
   uint64_t linear = core.linear(static_cast<vm::SegmentName>(insn.segment), offset, sizeof(T), action != BitAction::test);
-  act_on_bit_at<T, action>(core, insn, linear, static_cast<uint64_t>(number));
+  act_on_bit_at<T, action>(core, linear, static_cast<uint64_t>(number));
 }
 
 template <BitAction action>

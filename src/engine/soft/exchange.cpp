@@ -15,7 +15,7 @@ void exchange_registers(Core& core, const Instruction& insn) {
 
 template <typename T>
 void exchange_memory(Core& core, const Instruction& insn) {
-  MemoryTarget<T> target(core, effective_address(core, insn, sizeof(T), true), false);  // locked, spelt or not
+  MemoryTarget<T> target(core, insn);
   T old = target.read();
   target.write(read_register<T>(core, insn.reg));
   write_register<T>(core, insn.reg, old);
@@ -52,8 +52,7 @@ void compare_and_exchange_pair(Core& core, const Instruction& insn) {
   constexpr size_t kSize = 2 * sizeof(Half);
   uint64_t linear = effective_address(core, insn, kSize, true);
   if (kSize == 16 && linear % 16 != 0) raise_gp();
-  if (reads_first(core, insn)) core.memory.probe_read(linear, kSize);
-  core.memory.probe_write(linear, kSize);
+  probe_modify(core, linear, kSize);
   Half old[2];
   core.memory.read_bytes(linear, old, kSize);
   bool equal = old[0] == read_register<Half>(core, vm::rax) && old[1] == read_register<Half>(core, vm::rdx);
