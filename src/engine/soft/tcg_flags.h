@@ -24,6 +24,7 @@
 // - A read-modify-write reads before it asks whether it may write: a page that is not there faults as a read. So does a
 // locked
 //   one, and XCHG, in a QEMU with one CPU, as the lab's is; with more, TCG makes those atomic and they fault as writes.
+// - FXSAVE leaves the last opcode, and what is reserved behind each x87 register, as they were in memory.
 // - An address that is not canonical is #GP for the stack, too.
 // - Interrupts enter also where a REP string instruction has no iterations left, before RIP leaves it.
 // - A far transfer (jump, call, return, interrupt) sets no accessed bit of a descriptor. Frames of faults have no RF, but
