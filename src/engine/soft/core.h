@@ -161,7 +161,7 @@ class Core {
   bool at_breakpoint() const;
   /// Also between the iterations of a REP, where interrupts enter, too.
   bool awaits_here() const { return awaited != nullptr && awaited->linear_rip() == cpu.linear_rip(); }
-  bool is_awaited_behind(const Instruction& insn, uint64_t at) const;
+  bool is_awaited_behind(const Instruction& insn, uint64_t at, uint64_t count_before) const;
   std::optional<vm::Exit> between_instructions();
   bool run_some();
   bool can_translate() const;
