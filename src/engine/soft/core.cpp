@@ -3,6 +3,7 @@
 #include <Zydis/Zydis.h>
 
 #include "engine/soft/flags.h"
+#include "engine/soft/operands.h"
 #include "engine/soft/port_ops.h"
 #include "engine/soft/translate/translator.h"
 
@@ -243,6 +244,13 @@ void Core::run_plainly(std::span<const Instruction> instructions) {
   }
 }
 
+/// QEMU's TCG comes back to a REP whose last iteration is done, and interrupts enter there, too.
+bool Core::is_awaited_behind(const Instruction& insn, uint64_t at, uint64_t count_before) const {
+  if (insn.repeat == Repeat::none || awaited == nullptr || awaited->rip != at || cpu.rip == at) return false;
+  bool last = cpu.gpr[vm::rcx] != count_before && truncate(cpu.gpr[vm::rcx], insn.address_size) == 0;
+  return last && awaited->gpr == cpu.gpr && awaited->segment[vm::cs] == cpu.segment[vm::cs];
+}
+
 /// With everything that may come between two instructions: traps, breakpoints, the end of the code segment.
 void Core::run_carefully(std::span<const Instruction> instructions) {
   uint64_t changes = memory.code().changes();
@@ -251,7 +259,7 @@ void Core::run_carefully(std::span<const Instruction> instructions) {
     if (!std::exchange(first, false) && at_breakpoint()) return;
     if (code_bits_ != 64 && cpu.rip + insn.length - 1 > cpu.segment[vm::cs].limit) raise_gp();
     if (breaks_on_execution() && log.empty()) check_instruction_breakpoints();
-    uint64_t at = cpu.rip, flags_before = cpu.rflags;
+    uint64_t at = cpu.rip, flags_before = cpu.rflags, count_before = cpu.gpr[vm::rcx];
     uint8_t shadow_before = std::exchange(cpu.interrupt_shadow, uint8_t{0});
     shadow_ends_ = shadow_before != 0;
     try {
@@ -266,6 +274,7 @@ void Core::run_carefully(std::span<const Instruction> instructions) {
       shadow_ends_ = false;
       throw;
     }
+    if (features.tcg && is_awaited_behind(insn, at, count_before)) cpu.rip = at;
     bool look_up = std::exchange(shadow_ends_, false);  // an interrupt may enter from here on
     repeating_ = insn.repeat != Repeat::none && cpu.rip == at;
     if ((flags_before & kRf) != 0 && !loads_resume_flag(insn)) cpu.rflags &= ~kRf;

@@ -76,7 +76,7 @@ class Core {
     if (code_bits_ == 64) {
       uint64_t address = segment >= vm::fs ? offset + cpu.segment[segment].base : offset;
       if (!canonical(address) || !canonical(address + size - 1))
-        raise(segment == vm::ss ? kStackFault : kGeneralProtection, 0);
+        raise(segment == vm::ss && !features.tcg ? kStackFault : kGeneralProtection, 0);
       return address;
     }
     if (offset + size > plain_size_[segment]) check_segment(segment, offset, size, write);
@@ -161,6 +161,7 @@ class Core {
   bool at_breakpoint() const;
   /// Also between the iterations of a REP, where interrupts enter, too.
   bool awaits_here() const { return awaited != nullptr && awaited->linear_rip() == cpu.linear_rip(); }
+  bool is_awaited_behind(const Instruction& insn, uint64_t at, uint64_t count_before) const;
   std::optional<vm::Exit> between_instructions();
   bool run_some();
   bool can_translate() const;

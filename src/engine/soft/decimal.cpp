@@ -19,7 +19,8 @@ void adjust_packed(Core& core, const Instruction&) {
   Outcome<uint8_t> result = after_subtraction ? subtract(al, correction) : add(al, correction);
   bool borrowed = after_subtraction && low && al < 6;
   write_al(core, result.value);
-  set_flags(core, (result.flags & ~(kAf | kCf)) | (low ? kAf : 0) | (high || borrowed ? kCf : 0));
+  uint64_t others = core.features.tcg ? result.flags & ~(kAf | kCf | kOf) : result.flags & ~(kAf | kCf);
+  set_flags(core, others | (low ? kAf : 0) | (high || borrowed ? kCf : 0));
 }
 
 /// AAA and AAS: AL holds one decimal digit.
@@ -30,7 +31,8 @@ void adjust_unpacked(Core& core, const Instruction&) {
   uint16_t correction = adjust ? 0x106 : 0;
   Outcome<uint16_t> result = after_subtraction ? subtract(ax, correction) : add(ax, correction);
   write_register<uint16_t>(core, vm::rax, result.value & 0xff0f);
-  set_flags(core, (result.flags & ~(kAf | kCf)) | (adjust ? kAf | kCf : 0));
+  uint64_t changed = core.features.tcg ? kAf | kCf : kStatusFlags;
+  set_flags(core, (result.flags & ~(kAf | kCf)) | (adjust ? kAf | kCf : 0), changed);
 }
 
 void adjust_after_multiply(Core& core, const Instruction& insn) {
@@ -47,7 +49,7 @@ void adjust_before_divide(Core& core, const Instruction& insn) {
   uint8_t tens = static_cast<uint8_t>((ax >> 8) * static_cast<uint8_t>(insn.immediate));
   Outcome<uint8_t> sum = add(static_cast<uint8_t>(ax), tens);
   write_register<uint16_t>(core, vm::rax, sum.value);
-  set_flags(core, sum.flags);
+  set_flags(core, core.features.tcg ? result_flags(sum.value) : sum.flags);
 }
 
 void set_al_from_carry(Core& core, const Instruction&) { write_al(core, (core.cpu.rflags & kCf) != 0 ? 0xff : 0); }

@@ -52,7 +52,7 @@ void compare_and_exchange_pair(Core& core, const Instruction& insn) {
   constexpr size_t kSize = 2 * sizeof(Half);
   uint64_t linear = effective_address(core, insn, kSize, true);
   if (kSize == 16 && linear % 16 != 0) raise_gp();
-  core.memory.probe_write(linear, kSize);
+  probe_modify(core, linear, kSize);
   Half old[2];
   core.memory.read_bytes(linear, old, kSize);
   bool equal = old[0] == read_register<Half>(core, vm::rax) && old[1] == read_register<Half>(core, vm::rdx);

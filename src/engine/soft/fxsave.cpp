@@ -10,6 +10,7 @@ namespace dejavm::soft {
 namespace {
 
 constexpr size_t kImageSize = 512;
+constexpr size_t kStackRegister = 10;  // of the 16 bytes that each has
 constexpr size_t kFcwAt = 0, kFswAt = 2, kFtwAt = 4, kOpcodeAt = 6, kIpAt = 8, kDpAt = 16, kMxcsrAt = 24, kMxcsrMaskAt = 28,
                  kStackAt = 32, kXmmAt = 160;
 
@@ -49,7 +50,6 @@ bool wide_pointers(const Instruction& insn) {
 }
 
 void write_pointers(const Instruction& insn, const vm::Fpu& fpu, Image& image) {
-  put<uint16_t>(image, kOpcodeAt, fpu.last_opcode);
   put<uint64_t>(image, kIpAt, wide_pointers(insn) ? fpu.last_ip : static_cast<uint32_t>(fpu.last_ip));
   put<uint64_t>(image, kDpAt, wide_pointers(insn) ? fpu.last_dp : static_cast<uint32_t>(fpu.last_dp));
 }
@@ -66,16 +66,23 @@ void fxsave(Core& core, const Instruction& insn) {
   require_fxsave(core);
   const vm::Fpu& fpu = core.cpu.fpu;
   uint64_t address = image_address(core, insn, true);
+  size_t size = kXmmAt + xmm_bytes(core);  // the rest of the 512 bytes stays as it is
   Image image{};
+  if (core.features.tcg) {
+    core.memory.probe_write(address, size);
+    core.memory.read_bytes(address, image.data(), size);
+  } else {
+    put<uint16_t>(image, kOpcodeAt, fpu.last_opcode);
+  }
   put<uint16_t>(image, kFcwAt, fpu.fcw);
   put<uint16_t>(image, kFswAt, fpu.fsw);
-  put<uint8_t>(image, kFtwAt, fpu.ftw);
+  put<uint16_t>(image, kFtwAt, fpu.ftw);
   write_pointers(insn, fpu, image);
   put<uint32_t>(image, kMxcsrAt, fpu.mxcsr);
   put<uint32_t>(image, kMxcsrMaskAt, kMxcsrMask);
-  std::memcpy(image.data() + kStackAt, fpu.st.data(), sizeof fpu.st);
+  for (size_t i = 0; i < fpu.st.size(); ++i) std::memcpy(image.data() + kStackAt + 16 * i, fpu.st[i].data(), kStackRegister);
   std::memcpy(image.data() + kXmmAt, fpu.xmm.data(), xmm_bytes(core));
-  core.memory.write_bytes(address, image.data(), kXmmAt + xmm_bytes(core));  // the rest of the 512 bytes stays as it is
+  core.memory.write_bytes(address, image.data(), size);
 }
 
 void fxrstor(Core& core, const Instruction& insn) {
@@ -93,7 +100,7 @@ void fxrstor(Core& core, const Instruction& insn) {
   read_pointers(insn, image, fpu);
   for (size_t i = 0; i < fpu.st.size(); ++i) {
     fpu.st[i].fill(0);
-    std::memcpy(fpu.st[i].data(), image.data() + kStackAt + 16 * i, 10);
+    std::memcpy(fpu.st[i].data(), image.data() + kStackAt + 16 * i, kStackRegister);
   }
   fpu.mxcsr = mxcsr;
   std::memcpy(fpu.xmm.data(), image.data() + kXmmAt, xmm_bytes(core));

@@ -180,6 +180,7 @@ Handler moving_handler(const Decoded& decoded) {
     case ZYDIS_MNEMONIC_LEA:
       return by_word_size(decoded.size(0), [](auto type) -> Handler { return load_address<decltype(type)>; });
     case ZYDIS_MNEMONIC_BSWAP:
+      if (decoded.features.tcg && decoded.size(0) == 2) return swap_register<uint32_t>;
       return by_word_size(decoded.size(0), [](auto type) -> Handler { return swap_register<decltype(type)>; });
     case ZYDIS_MNEMONIC_MOVBE:
       return by_word_size(decoded.size(0), [&](auto type) -> Handler {

@@ -77,6 +77,13 @@ T read_first(Core& core, const Instruction& insn) {
   }
 }
 
+/// Raises what a read-modify-write instruction of these bytes raises. A page that is not there faults as a write, with
+/// QEMU's TCG (tcg_flags.h) as a read.
+inline void probe_modify(Core& core, uint64_t linear, size_t size) {
+  if (core.features.tcg) core.memory.probe_read(linear, size);
+  core.memory.probe_write(linear, size);
+}
+
 /// The first operand of a read-modify-write instruction in memory. Faults of the write come when it is made; plain RAM is
 /// then reached directly.
 template <typename T>
@@ -85,7 +92,7 @@ class MemoryTarget {
   MemoryTarget(Core& core, const Instruction& insn) : MemoryTarget(core, effective_address(core, insn, sizeof(T), true)) {}
   MemoryTarget(Core& core, uint64_t linear)
       : core_(core), linear_(linear), host_(core.memory.direct_write(linear, sizeof(T))) {
-    if (host_ == nullptr) core.memory.probe_write(linear, sizeof(T));
+    if (host_ == nullptr) probe_modify(core, linear, sizeof(T));
   }
   T read() const {
     if (host_ == nullptr) return core_.memory.read<T>(linear_);

@@ -20,6 +20,13 @@
 // - RCL and RCR by a multiple of the width plus one keep all flags.
 // - SHLD and SHRD of 16 bits by more than 16 take from the first operand again.
 // - BSF and BSR of 0 with a 32-bit register clear its upper half; so does a locked CMPXCHG of 32 bits with RAX, always.
+// - BSWAP of 16 bits does what that of 32 does.
+// - A read-modify-write reads before it asks whether it may write: a page that is not there faults as a read. So does a
+// locked
+//   one, and XCHG, in a QEMU with one CPU, as the lab's is; with more, TCG makes those atomic and they fault as writes.
+// - FXSAVE leaves the last opcode, and what is reserved behind each x87 register, as they were in memory.
+// - An address that is not canonical is #GP for the stack, too.
+// - Interrupts enter also where a REP string instruction has no iterations left, before RIP leaves it.
 // - A far transfer (jump, call, return, interrupt) sets no accessed bit of a descriptor. Frames of faults have no RF, but
 // for
 //   #UD and #AC, which kvm-amd intercepts and injects. A page walk that faults has set the accessed bits above.
