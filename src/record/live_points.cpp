@@ -150,12 +150,14 @@ Status LiveSession::step_out(bool hold_interrupts) {
 
 /// Runs to the address, or without one as vm::Vcpu::run_out() does.
 Result<LiveSession::Left> LiveSession::run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns) {
-  armed_deadline_ns_ = 0;  // arm_deadline() is to tell the waker anew
-  uint64_t now = clock_.now_ns();
-  waker_->set_deadline(now + limit_ns, 0);
+  auto starts = [&] {
+    armed_deadline_ns_ = 0;  // arm_deadline() is to tell the waker anew
+    waker_->set_deadline(clock_.now_ns() + limit_ns, 0);
+  };
   if (address) TRY(vcpu_.set_breakpoints({&*address, 1}));
   auto run = [&]() -> Result<std::optional<vm::Exit>> {
-    if (!address) return vcpu_.run_out(level);
+    if (!address) return vcpu_.run_out(level, starts);
+    starts();
     TRY_ASSIGN(vm::Exit exit, vcpu_.run(vm::RunMode::free));
     return exit;
   };

@@ -171,6 +171,7 @@ Status LiveSession::handle(const vm::Exit& exit) {
                         },
                         [&](const vm::Interrupted&) -> Status {
                           away();
+                          if (vcpu_.interrupts_enabled()) window_since_event_ = false;  // the boundary here may be open
                           return {};
                         },
                         [&](const vm::StepLimit&) -> Status {

@@ -217,6 +217,13 @@ std::optional<InstructionInfo> decode_instruction(ByteSpan bytes, unsigned code_
   return info;
 }
 
+bool follows_sti(const CpuState& cpu, const GuestMemory& memory) {
+  constexpr uint8_t kSti = 0xfb;
+  unsigned ring = cpu.segment[cs].selector & 3, allowed = cpu.rflags >> 12 & 3;
+  uint8_t before = 0;
+  return ring <= allowed && read_virtual(cpu, memory, {cpu.linear_rip() - 1}, {&before, 1}) == 1 && before == kSti;
+}
+
 std::optional<InstructionInfo> decode_at(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr) {
   uint8_t bytes[15];
   size_t got = read_virtual(cpu, memory, addr, bytes);

@@ -42,6 +42,9 @@ std::optional<InstructionInfo> decode_instruction(ByteSpan bytes, unsigned code_
 /// Decodes the instruction at a linear address of the guest.
 std::optional<InstructionInfo> decode_at(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr);
 
+/// Whether what stands before RIP ends like STI, in a ring that may execute it: the CPU may come from there.
+bool follows_sti(const CpuState& cpu, const GuestMemory& memory);
+
 /// Which memory operand (a number of its own) of the instruction the access is to or from, going by the registers before the
 /// instruction has moved any; nullopt when none.
 std::optional<unsigned> accessed_operand(const CpuState& cpu, const GuestMemory& memory, GuestVirt instruction,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -104,8 +105,11 @@ class Vcpu {
   virtual Result<Exit> run(RunMode mode) = 0;
   /// As run(RunMode::free), but ends with BreakpointHit also where the running code is left: user code at the kernel's first
   /// instruction, a function of ring 0 where its `level`-th caller goes on (1: its own). Nothing of it stays in the guest.
-  /// For a consistent point that replays find again. nullopt: not to be had; nothing ran.
-  virtual Result<std::optional<Exit>> run_out(size_t /*level*/) { return std::nullopt; }
+  /// For a consistent point that replays find again. Calls `starts` right before the guest runs: finding the way takes time.
+  /// nullopt: not to be had; nothing ran.
+  virtual Result<std::optional<Exit>> run_out(size_t /*level*/, const std::function<void()>& /*starts*/) {
+    return std::nullopt;
+  }
   /// Answers the pending read of the last DeviceAccess or MsrAccess.
   virtual void reply(uint64_t value) = 0;
   /// Answers the last MsrAccess with #GP.

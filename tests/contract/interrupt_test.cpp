@@ -134,5 +134,21 @@ TEST_P(Interrupts, TheRequestedWindowOpensWhereAnInterruptMayEnter) {
   EXPECT_EQ(machine().state().gpr[vm::rax], 1u);
 }
 
+/// As after an exit between STI and the next instruction. Where the KVM loses the shadow, the run may end with a kick.
+TEST_P(Interrupts, NothingEntersBehindStiWhereARunStartsThere) {
+  if (!vcpu().capabilities().exact_window) GTEST_SKIP() << "the window of this engine is not exact";
+  vm::CpuState state = long_mode();
+  constexpr uint64_t kBehindSti = 3;
+  state.rip += kBehindSti;
+  state.rflags |= vm::kRflagsIf;
+  state.interrupt_shadow = 1;
+  machine().start(irq_window(), state);
+  vcpu().request_window(true);
+  auto exit = machine().run();
+  EXPECT_TRUE(is<vm::WindowOpen>(exit) || is<vm::Interrupted>(exit)) << "alternative " << exit.index();
+  EXPECT_TRUE(vcpu().can_interrupt().value_or(false));
+  EXPECT_EQ(machine().state().gpr[vm::rax], 1u);
+}
+
 }  // namespace
 }  // namespace dejavm::contract

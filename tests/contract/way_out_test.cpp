@@ -25,11 +25,12 @@ class WayOut : public Contract {
     if (IsSkipped() || HasFatalFailure()) return;
     if (vcpu().capabilities().exact_steps) GTEST_SKIP() << "this engine counts steps: it wants no way out";
   }
+  int started = 0;
   void steps(int count) {
     for (int i = 0; i < count; ++i) ASSERT_TRUE(is<vm::Stepped>(machine().run(vm::RunMode::step)));
   }
   std::optional<vm::Exit> run_out(size_t level) {
-    auto exit = vcpu().run_out(level);
+    auto exit = vcpu().run_out(level, [this] { ++started; });
     EXPECT_TRUE(exit.has_value()) << exit.error().what;
     return exit ? *exit : std::nullopt;
   }
@@ -92,6 +93,7 @@ TEST_P(WayOut, OfAFunctionIsWhereItsCallerGoesOn) {
   steps(8);  // in the inner function's loop
   const uint64_t after_inner = kCode + 0xd;
   expect_out_at(run_out(1), after_inner);
+  EXPECT_EQ(started, 1);
   expect_as_broken(way_out_nested(), long_mode(), after_inner);
 }
 
@@ -108,6 +110,7 @@ TEST_P(WayOut, IsNoneWhereNoFunctionRuns) {
   EXPECT_FALSE(run_out(1).has_value());
   steps(8);
   EXPECT_FALSE(run_out(3).has_value());
+  EXPECT_EQ(started, 0);
   EXPECT_TRUE(is<vm::Halted>(machine().run()));
 }
 

@@ -109,6 +109,20 @@ bool window_exact(TinyGuest& guest) {
   return true;
 }
 
+/// sti; inc ebx; inc ebx; hlt, from behind STI on and in its shadow: as after an exit of the host's that came there.
+bool loses_shadow(TinyGuest& guest) {
+  vm::Vcpu& vcpu = guest.vcpu();
+  vm::CpuState start = long_mode();
+  ++start.rip;
+  start.rflags |= vm::kRflagsIf;
+  start.interrupt_shadow = 1;
+  if (!guest.load({0xfb, 0xff, 0xc3, 0xff, 0xc3, 0xf4}, start)) return false;
+  vcpu.request_window(true);
+  bool lost = runs_to<vm::WindowOpen>(vcpu, vm::RunMode::free) && vcpu.quick_registers().gpr[vm::rbx] == 0;
+  vcpu.request_window(false);
+  return lost;
+}
+
 /// rep stosb with a count of 3; hlt: the first step must leave two iterations.
 bool steps_rep_by_element(TinyGuest& guest) {
   vm::CpuState start = long_mode();
@@ -162,6 +176,7 @@ std::string describe(const ProbeResult& found) {
   text += ", undefined flags of " + vm::name(found.cpu_kind);
   if (!found.runs_kernels) text += ", ring 0 is interpreted and lacks instructions";
   if (!found.exact_cpuid) text += ", the host changes the CPUID table";
+  if (found.quirks.loses_shadow) text += ", the shadow of STI gets lost";
   if (found.quirks.clear_tr_busy) text += ", TR loses its busy bit";
   return text + ")";
 }
@@ -198,6 +213,7 @@ Result<ProbeResult> probe(const KvmSystem& system) {
   found.capabilities.hidden_breakpoints = found.debug_breakpoints;
   found.capabilities.max_breakpoints = breakpoints ? kMaxHardwareBreakpoints : 0;
   found.capabilities.exact_window = window_exact(guest);
+  found.quirks.loses_shadow = found.capabilities.exact_window && loses_shadow(guest);
   found.steps_rep_by_element = steps_rep_by_element(guest);
   found.cpu_kind = cpu_kind(guest);
   found.counts_zeros = counts_zeros(guest);

@@ -11,6 +11,9 @@ namespace dejavm::kvm {
 struct KvmQuirks {
   /// A nested AMD KVM refuses to enter a guest whose TR was set with the busy bit.
   bool clear_tr_busy = false;
+  /// A host interrupt that comes right behind STI ends the interrupt shadow: where an AMD CPU is emulated, VMRUN may not
+  /// load it from the VMCB. What waits then enters, and the window opens, one instruction early.
+  bool loses_shadow = false;
 };
 
 /// The part of the state that KvmRegisters delivers: general, segment and control registers, shadow, NMI mask. The same

@@ -14,6 +14,7 @@
 #include "engine/kvm/kvm_registers.h"
 #include "engine/kvm/kvm_step_guard.h"
 #include "engine/kvm/kvm_way_out.h"
+#include "vm/instruction.h"
 #include "vm/translate.h"
 
 namespace dejavm::kvm {
@@ -39,7 +40,7 @@ class KvmVcpu final : public vm::Vcpu {
   const vm::VcpuCapabilities& capabilities() const override { return found_.capabilities; }
 
   Result<Exit> run(RunMode mode) override;
-  Result<std::optional<Exit>> run_out(size_t level) override;
+  Result<std::optional<Exit>> run_out(size_t level, const std::function<void()>& starts) override;
   void reply(uint64_t value) override { access_.reply(value); }
   void reply_fault() override { access_.reply_fault(); }
   void kick() override { kick_.kick(); }
@@ -66,6 +67,7 @@ class KvmVcpu final : public vm::Vcpu {
 
   Result<Exit> run_free();
   Result<Exit> run_on();
+  Result<Exit> leave_lost_shadow();
   Result<Exit> run_step();
   Result<Exit> run_complete();
   Result<std::optional<Exit>> leave_breakpoint();
@@ -133,6 +135,7 @@ Result<Exit> KvmVcpu::run_free() {
 Result<Exit> KvmVcpu::run_on() {
   for (;;) {
     TRY_ASSIGN(auto exit, enter());
+    if (exit && std::holds_alternative<vm::WindowOpen>(*exit) && found_.quirks.loses_shadow) return leave_lost_shadow();
     if (exit && !std::holds_alternative<vm::Completed>(*exit)) return *exit;
     if (exit) {
       TRY_ASSIGN(bool stop, interrupted());
@@ -143,7 +146,15 @@ Result<Exit> KvmVcpu::run_on() {
   }
 }
 
-Result<std::optional<Exit>> KvmVcpu::run_out(size_t level) {
+/// The window opened. Right behind STI that is too early, but for a return to there: the guest goes one instruction further,
+/// to where the window opens on other hosts, and whoever waited for it is told of a place that may be another.
+Result<Exit> KvmVcpu::leave_lost_shadow() {
+  if (!vm::follows_sti(quick_registers(), memory_)) return Exit{vm::WindowOpen{}};
+  TRY_ASSIGN(Exit exit, run_step());
+  return std::holds_alternative<vm::Stepped>(exit) ? Exit{vm::Interrupted{}} : exit;
+}
+
+Result<std::optional<Exit>> KvmVcpu::run_out(size_t level, const std::function<void()>& starts) {
   if (access_.waiting() || debug_.any()) return std::nullopt;
   TRY(slots_.sync());
   WayOut way(fd(), registers_, debug_, memory_);
@@ -152,6 +163,7 @@ Result<std::optional<Exit>> KvmVcpu::run_out(size_t level) {
   mode_ = RunMode::free;
   TRY(debug_.disarm());
   shared().request_interrupt_window = window_wanted_ ? 1 : 0;
+  starts();
   kick_.before_run();
   TRY_ASSIGN(Exit exit, run_on());
   TRY_ASSIGN(bool out, way.after(exit));
@@ -165,7 +177,9 @@ Result<bool> KvmVcpu::interrupted() {
     return false;
   }
   TRY_ASSIGN(bool pending, injection_pending());
-  if (!pending) return kick_.take();
+  // A HLT that is planted there for a replay would run in the shadow, and be its end.
+  bool shadow = !found_.debug_breakpoints && quick_registers().interrupt_shadow != 0;
+  if (!pending && !shadow) return kick_.take();
   // An interrupt or exception whose frame is not pushed is no place to stop: let the guest go on for a moment.
   kick_.before_step();
   TRY(kick_.postpone());

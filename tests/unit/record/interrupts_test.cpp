@@ -76,6 +76,19 @@ TEST(Interrupts, AWindowRequestedAfterTheLastEventIsRecordedByState) {
   EXPECT_EQ(r.where(1).placement, Placement::state);
 }
 
+TEST(Interrupts, AWindowThatOpensBehindAKickAtAnOpenBoundaryIsRecordedByState) {
+  Recording r(with_handler({vm::write(kDevice, 1), vm::sti(), vm::nop(), vm::nop(), vm::nop(), vm::nop(), kPowerOff}));
+  interrupt_on_write(r);
+  r.vcpu.window_lag = 10;
+  bool kicked = false;
+  r.vcpu.kick_now = [&] { return r.vcpu.can_interrupt().value() && !kicked && (kicked = true); };
+  r.vcpu.way_out = [] { return vm::Exit{vm::WindowOpen{}}; };
+
+  r.go();
+
+  EXPECT_EQ(r.where(1).placement, Placement::state);
+}
+
 TEST(Interrupts, BetweenExitsAreRecordedWithTheWholeState) {
   Recording r(with_handler({vm::sti(), vm::read(kDevice), vm::nop(), vm::nop(), vm::nop(), kPowerOff}));
   uint64_t boundaries = 0;

@@ -81,6 +81,9 @@ class FakeVcpu final : public Vcpu {
 
   const VcpuCapabilities& capabilities() const override { return can; }
   Result<Exit> run(RunMode mode) override;
+  Result<std::optional<Exit>> run_out(size_t /*level*/, const std::function<void()>& /*starts*/) override {
+    return way_out ? way_out() : std::nullopt;
+  }
   void reply(uint64_t value) override { answer_ = value; }
   void reply_fault() override { faulted = true; }
   void kick() override { kicked_.store(true); }
@@ -103,11 +106,12 @@ class FakeVcpu final : public Vcpu {
 
   // What a test sets.
   VcpuCapabilities can{.exact_window = true, .hardware_breakpoints = true, .max_breakpoints = 4, .single_step = true};
-  std::function<void()> on_run;          ///< at the start of each run
-  std::function<void()> on_instruction;  ///< before each instruction
-  std::function<bool()> kick_now;        ///< asked at each boundary of a free run: ends it
-  uint64_t slice = 10'000;               ///< a free run ends after this many instructions, as if kicked
-  uint64_t window_lag = 0;               ///< how many instructions late WindowOpen comes
+  std::function<void()> on_run;                  ///< at the start of each run
+  std::function<void()> on_instruction;          ///< before each instruction
+  std::function<bool()> kick_now;                ///< asked at each boundary of a free run: ends it
+  uint64_t slice = 10'000;                       ///< a free run ends after this many instructions, as if kicked
+  std::function<std::optional<Exit>()> way_out;  ///< run_out()
+  uint64_t window_lag = 0;                       ///< how many instructions late WindowOpen comes
 
   // What a test looks at.
   uint64_t free_runs = 0, steps = 0;

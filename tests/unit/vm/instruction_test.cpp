@@ -42,6 +42,23 @@ TEST(Instruction, SixteenByteMovesSaySo) {
 
 TEST(Instruction, LeaTouchesNoMemory) { EXPECT_EQ(info({0x8d, 0x07}).memory_reads, 0u); }
 
+TEST(Instruction, BehindStiIsWhereTheRingMayExecuteIt) {
+  GuestMemory memory = GuestMemory::create(kPageSize * 2, 0).value();
+  ASSERT_TRUE(memory.set_map({{.base = {0}, .size = kPageSize * 2, .offset = 0, .writable = true}}));
+  const uint8_t sti = 0xfb;
+  ASSERT_TRUE(memory.write({kCode}, {&sti, 1}, Writer::loader));
+  CpuState cpu = FakeVcpu::start_state();
+
+  cpu.rip = kCode;
+  EXPECT_FALSE(follows_sti(cpu, memory));
+  cpu.rip = kCode + 1;
+  EXPECT_TRUE(follows_sti(cpu, memory));
+  cpu.segment[cs].selector |= 3;
+  EXPECT_FALSE(follows_sti(cpu, memory));
+  cpu.rflags |= 0x3000;  // IOPL
+  EXPECT_TRUE(follows_sti(cpu, memory));
+}
+
 TEST(Instruction, WhatIsNoneIsRefused) {
   EXPECT_FALSE(decode_instruction({}, 32));
   EXPECT_FALSE(decode_instruction(Bytes{0x83, 0x07}, 32));
