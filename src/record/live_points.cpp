@@ -17,6 +17,13 @@ namespace {
 /// A digest may cost 1/100 of the time between digests. What it takes itself is about a tenth of that: the rest is the
 /// faults of the guest's next writes to the pages that the engine watches again.
 constexpr uint64_t kDigestShare = 1000;
+/// But a moment at which the host was busy with others puts off the next one no longer than to here, or to 1/100 by itself.
+constexpr uint64_t kDigestPutOffNs = 2'000'000'000;
+
+uint64_t until_next_digest_ns(uint64_t took_ns) {
+  uint64_t longest = std::max(kDigestPutOffNs, kDigestShare / 10 * took_ns);
+  return std::max(LiveSession::kDigestEveryNs, std::min(kDigestShare * took_ns, longest));
+}
 
 bool readable(int fd) {
   pollfd polled{fd, POLLIN, 0};
@@ -30,8 +37,7 @@ bool LiveSession::needs_attention() {
   if (!power_) power_ = m.take_power_event();
   uint64_t now = m.timers().now_ns();
   return stop_ || waker_->attention() || power_ || !m.deferred().empty() ||
-         m.timers().next_deadline_ns().value_or(UINT64_MAX) <= now ||
-         (log_ != nullptr && !moved_ && now >= next_digest_ns_) ||
+         m.timers().next_deadline_ns().value_or(UINT64_MAX) <= now || (log_ != nullptr && !moved_ && digest_due(now)) ||
          (m.interrupt_pending() && (vcpu_.interrupts_enabled() || !window_requested_)) ||
          map_generation_ != m.memory().map_generation() || bus_generation_ != m.bus().generation() || wants_end(now) ||
          input_has_room();
@@ -248,10 +254,15 @@ Status LiveSession::inject() {
   return {};
 }
 
+/// A keyframe stands behind a digest.
+bool LiveSession::digest_due(uint64_t now) const {
+  return now >= next_digest_ns_ || (options_.keyframe_ns && now >= next_keyframe_ns_);
+}
+
 Status LiveSession::digest_if_due() {
   if (log_ == nullptr || moved_ || stop_) return {};
   uint64_t now = machine_.timers().now_ns();
-  if (now < next_digest_ns_) return {};
+  if (!digest_due(now)) return {};
   TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
   TRY_ASSIGN(uint64_t ram, tracker_->refresh());
   static constexpr size_t kMaxPages = 4096;
@@ -259,15 +270,14 @@ Status LiveSession::digest_if_due() {
   bool cut = pages.size() > kMaxPages;
   if (cut) pages.resize(kMaxPages);
   TRY(append(trace::DigestEvent{vm::hash(cpu), ram, std::move(pages), cut}));
+  uint64_t after = machine_.timers().now_ns();
+  next_digest_ns_ = after + (options_.virtual_time != nullptr ? kDigestEveryVirtualNs : until_next_digest_ns(after - now));
   if (options_.keyframe_ns && now >= next_keyframe_ns_) {
     std::optional<trace::StepCounts> steps;
     if (vcpu_.capabilities().exact_steps) steps = trace::StepCounts{vcpu_.steps(), event_steps_};
     TRY(log_->append_keyframe(cpu, machine_.memory(), devices_, tracker_->take_touched(), steps, time_us()));
     next_keyframe_ns_ = machine_.timers().now_ns() + *options_.keyframe_ns;
   }
-  uint64_t after = machine_.timers().now_ns();
-  next_digest_ns_ = options_.virtual_time != nullptr ? after + kDigestEveryVirtualNs
-                                                     : after + std::max(kDigestEveryNs, kDigestShare * (after - now));
   return {};
 }
 

@@ -106,6 +106,7 @@ class LiveSession final : public vm::Session {
   Status handle_power();
   Status mark_place();
   Status inject();
+  bool digest_due(uint64_t now) const;
   Status digest_if_due();
   bool wants_end(uint64_t now) const;
   void check_limits();
