@@ -326,8 +326,11 @@ Result<trace::End> LiveSession::finish(const std::string& reason) {
     TRY_ASSIGN(auto state, capture());
     end.ram_digest = state->ram_digest;
     end.cpu_hash = vm::hash(state->cpu);
-    if (moved_ && !counts_steps_) point_ = state;
-    TRY_ASSIGN(end.where, here());
+    if (moved_ && counts_steps_) {
+      TRY_ASSIGN(end.where, here());
+    } else if (moved_) {
+      end.where = {trace::Placement::state, 0, state};
+    }
   } else {
     TRY_ASSIGN(end.ram_digest, tracker_->refresh());
   }
