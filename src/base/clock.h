@@ -6,6 +6,8 @@
 
 namespace dejavm {
 
+inline constexpr uint64_t kNsPerSecond = 1'000'000'000;
+
 /// Nanoseconds since an arbitrary start; never goes back.
 class Clock {
  public:

@@ -11,7 +11,6 @@
 namespace dejavm {
 namespace {
 
-constexpr uint64_t kNsPerSecond = 1'000'000'000;
 constexpr uint64_t kShortestSleepNs = 50'000;  // the clock need not be the host's, and may stand still
 
 }  // namespace

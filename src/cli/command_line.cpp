@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "base/clock.h"
 #include "base/parse.h"
 
 namespace dejavm::cli {
@@ -86,7 +87,7 @@ std::function<Status(std::string_view)> set_number(std::string name, std::functi
 std::function<Status(std::string_view)> set_seconds(std::string name, std::optional<uint64_t>& ns) {
   return [name = std::move(name), &ns](std::string_view value) -> Status {
     // Half of what 64 bits hold, so that a moment of a clock and a duration can be added.
-    constexpr uint64_t kNsPerSecond = 1'000'000'000, kGreatest = std::numeric_limits<int64_t>::max() / kNsPerSecond;
+    constexpr uint64_t kGreatest = std::numeric_limits<int64_t>::max() / kNsPerSecond;
     auto seconds = parse_u64(value);
     if (!seconds || *seconds == 0 || *seconds > kGreatest)
       return fail_usage(fmt::format("{} wants a number of seconds from 1 to {}, not '{}'", name, kGreatest, value));

@@ -238,7 +238,7 @@ Result<int> live(const Words& words, bool recording) {
   const Clock& machine_clock = engine.is_soft() ? static_cast<const Clock&>(virtual_time) : clock;
   int64_t rtc_start_unix_s = c.vm.rtc_base_unix_s.value_or(std::time(nullptr));
   auto guest_time_ns = [&machine_clock, origin = machine_clock.now_ns(), rtc_start_unix_s] {
-    return static_cast<uint64_t>(rtc_start_unix_s) * 1'000'000'000 + (machine_clock.now_ns() - origin);
+    return static_cast<uint64_t>(rtc_start_unix_s) * kNsPerSecond + (machine_clock.now_ns() - origin);
   };
   TRY_ASSIGN(Networks networks, Networks::create(c.vm, guest_time_ns));
   TRY_ASSIGN(auto machine, build_machine(c, machine_clock, *serial, *debugcon, networks, rtc_start_unix_s));

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "base/clock.h"
+
 namespace dejavm::devices {
 
 /// A frequency in hertz. Conversions are pure functions of the time, so that no rounding error adds up.
@@ -17,7 +19,6 @@ class TickRate {
 
  private:
   __extension__ using Wide = unsigned __int128;
-  static constexpr uint64_t kNsPerSecond = 1'000'000'000;
   uint64_t hz_;
 };
 

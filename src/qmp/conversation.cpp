@@ -134,8 +134,7 @@ void Conversation::event(const char* name, const Json& data) {
 
 void Conversation::note_running(bool running) {
   if (state_.running == running) return;
-  state_.running = running;
-  state_.started = state_.started || running;
+  state_.note(running);
   event(running ? "RESUME" : "STOP");
 }
 

@@ -14,6 +14,11 @@ struct RunState {
   bool running = false;
   bool started = false;  ///< it ran before
   Attendant::Why why = Attendant::Why::paused;
+
+  void note(bool runs) {
+    running = runs;
+    started = started || runs;
+  }
 };
 
 /// QEMU's word for it (qapi/run-state.json, RunState).

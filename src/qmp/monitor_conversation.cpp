@@ -21,11 +21,6 @@ MonitorConversation::MonitorConversation(Guest& guest, RunState& state) : guest_
 
 void MonitorConversation::say(std::string_view text) { output_ += with_crlf(text); }
 
-void MonitorConversation::note_running(bool running) {
-  state_.running = running;
-  state_.started = state_.started || running;
-}
-
 Wish MonitorConversation::receive(ByteSpan bytes, Attendant::Standing guest) {
   Wish wish = Wish::none;
   input_.append(bytes.begin(), bytes.end());

@@ -19,7 +19,7 @@ class MonitorConversation final : public Dialogue {
   Attendant::Wish receive(ByteSpan bytes, Attendant::Standing guest) override;
   std::string take_output() override { return std::exchange(output_, {}); }
   bool broken() const override { return broken_; }
-  void note_running(bool running) override;
+  void note_running(bool running) override { state_.note(running); }
   void note_gone() override {}
 
  private:

@@ -112,12 +112,12 @@ void LiveSession::sleep_until_deadline() {
 }
 
 /// Whether something enters the guest here that has to be found again. What a timer does while interrupts are off seldom is.
-Result<bool> LiveSession::something_enters(uint64_t now, bool input, bool hold_interrupts) {
-  bool timers = machine_.timers().next_deadline_ns().value_or(UINT64_MAX) <= now;
+Result<bool> LiveSession::something_enters() {
+  bool timers = machine_.timers().next_deadline_ns().value_or(UINT64_MAX) <= machine_.timers().now_ns();
   TRY_ASSIGN(bool open, vcpu_.can_interrupt());
-  bool interrupt = machine_.interrupt_pending() && open && !hold_interrupts;
   bool maps = map_generation_ != machine_.memory().map_generation() || bus_generation_ != machine_.bus().generation();
-  return (timers && open) || interrupt || input || maps || power_ || !machine_.deferred().empty();
+  bool input = input_ready();
+  return (open && (timers || machine_.interrupt_pending())) || input || maps || power_ || !machine_.deferred().empty();
 }
 
 /// A kick leaves the guest anywhere, most often in a loop, where a replay would have to compare at every turn. What enters
@@ -127,7 +127,7 @@ Result<bool> LiveSession::something_enters(uint64_t now, bool input, bool hold_i
 Status LiveSession::step_out(bool hold_interrupts) {
   if (log_ == nullptr || !kicked_ || !moved_ || counts_steps_ || options_.virtual_time != nullptr) return {};
   if (dead_ || hold_interrupts || !breakpoints_.empty()) return {};
-  TRY_ASSIGN(bool wanted, something_enters(machine_.timers().now_ns(), input_ready(), hold_interrupts));
+  TRY_ASSIGN(bool wanted, something_enters());
   if (!wanted) return {};
   constexpr unsigned kUserRing = 3;
   constexpr size_t kLevels[] = {3, 2, 1, 1};

@@ -96,7 +96,7 @@ class LiveSession final : public vm::Session {
   // Consistent points.
   bool needs_attention();
   Status service(bool hold_interrupts);
-  Result<bool> something_enters(uint64_t now, bool input, bool hold_interrupts);
+  Result<bool> something_enters();
   Status step_out(bool hold_interrupts);
   enum class Left { here, late, no_way };  ///< stopped on the way out; by an exit or a kick before; nothing ran
   Result<Left> run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns);
@@ -173,7 +173,6 @@ class LiveSession final : public vm::Session {
   uint64_t bus_generation_ = 0;
   uint64_t next_digest_ns_ = 0;
   uint64_t next_keyframe_ns_ = 0;
-  std::vector<uint64_t> keyframe_pages_;
 };
 
 }  // namespace dejavm::record

@@ -89,17 +89,17 @@ Status GuestMemory::write_backing(uint64_t offset, ByteSpan from, Writer writer)
     return fail(fmt::format("{} bytes at {:#x} lie outside the guest's memory", from.size(), offset));
   }
   if (from.empty()) return {};
-  for (const auto& [id, both] : observers_) {
-    if (both.second) both.second(writer);
+  for (const auto& [id, observation] : observers_) {
+    if (observation.before) observation.before(writer);
   }
   std::copy(from.begin(), from.end(), host(offset));
   for (uint64_t page = offset / kPageSize; page <= (offset + from.size() - 1) / kPageSize; ++page) mark_dirty(page);
-  for (const auto& [id, both] : observers_) both.first(offset, from, writer);
+  for (const auto& [id, observation] : observers_) observation.after(offset, from, writer);
   return {};
 }
 
-GuestMemory::ObserverId GuestMemory::add_observer(Observer observer, std::function<void(Writer)> before) {
-  observers_.emplace(++last_observer_, std::pair(std::move(observer), std::move(before)));
+GuestMemory::ObserverId GuestMemory::add_observer(Observer observer, BeforeWrite before) {
+  observers_.emplace(++last_observer_, Observation{std::move(before), std::move(observer)});
   return last_observer_;
 }
 

@@ -73,7 +73,8 @@ class GuestMemory {
   using Observer = std::function<void(uint64_t backing_offset, ByteSpan bytes, Writer writer)>;
   using ObserverId = uint64_t;
   /// `before`, if given, is called before the write.
-  ObserverId add_observer(Observer observer, std::function<void(Writer)> before = {});
+  using BeforeWrite = std::function<void(Writer writer)>;
+  ObserverId add_observer(Observer observer, BeforeWrite before = {});
   void remove_observer(ObserverId id);
 
   /// Pages changed by write() since the last take; the engine adds those that the vCPU changed (mark_dirty).
@@ -94,7 +95,11 @@ class GuestMemory {
   uint64_t ram_size_;
   std::vector<MemoryRange> map_;  // sorted by base
   uint64_t map_generation_ = 0;
-  std::map<ObserverId, std::pair<Observer, std::function<void(Writer)>>> observers_;  // in the order of their registration
+  struct Observation {
+    BeforeWrite before;  // may be empty
+    Observer after;
+  };
+  std::map<ObserverId, Observation> observers_;  // called in the order of their registration
   ObserverId last_observer_ = 0;
   std::vector<bool> dirty_;
   std::vector<uint64_t> dirty_list_;

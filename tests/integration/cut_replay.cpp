@@ -13,6 +13,7 @@
 #include "base/parse.h"
 #include "engine/soft/executable_pool.h"
 #include "engine/soft/soft_vcpu.h"
+#include "forwarding_vcpu.h"
 #include "replay/replayer.h"
 
 namespace dejavm {
@@ -22,7 +23,7 @@ constexpr uint64_t kCutsOfOneVcpu = 50;
 constexpr uint64_t kStops = 200;
 
 /// A soft vCPU that is cut at counts of steps while it runs freely; whoever runs it sees nothing of that.
-class CutVcpu final : public vm::Vcpu {
+class CutVcpu final : public vm::ForwardingVcpu {
  public:
   /// `at`: counts of steps, ascending.
   CutVcpu(vm::GuestMemory& memory, const vm::CpuModel& model, std::vector<uint64_t> at)
@@ -32,7 +33,6 @@ class CutVcpu final : public vm::Vcpu {
     return {};
   }
 
-  const vm::VcpuCapabilities& capabilities() const override { return inner_->capabilities(); }
   Result<vm::Exit> run(vm::RunMode mode) override {
     for (;;) {
       while (done_ < cuts_.size() && cuts_[done_] <= steps()) ++done_;
@@ -45,20 +45,10 @@ class CutVcpu final : public vm::Vcpu {
       TRY(continue_from_state());
     }
   }
-  void reply(uint64_t value) override { inner_->reply(value); }
-  void reply_fault() override { inner_->reply_fault(); }
   void kick() override {
     std::lock_guard lock(mutex_);
     inner_->kick();
   }
-  Result<vm::CpuState> state() override { return inner_->state(); }
-  Status set_state(const vm::CpuState& state) override { return inner_->set_state(state); }
-  const vm::CpuState& quick_registers() override { return inner_->quick_registers(); }
-  bool interrupts_enabled() const override { return inner_->interrupts_enabled(); }
-  Result<bool> can_interrupt() override { return inner_->can_interrupt(); }
-  Status interrupt(uint8_t vector) override { return inner_->interrupt(vector); }
-  Status nmi() override { return inner_->nmi(); }
-  Result<bool> injection_pending() override { return inner_->injection_pending(); }
   void request_window(bool wanted) override {
     window_wanted_ = wanted;
     inner_->request_window(wanted);
@@ -69,7 +59,6 @@ class CutVcpu final : public vm::Vcpu {
   }
   uint64_t steps() const override { return inner_->steps(); }
   void set_step_limit(uint64_t limit) override { limit_ = limit; }
-  Status collect_dirty() override { return inner_->collect_dirty(); }
 
   /// At a consistent point: goes on from nothing but the state.
   Status continue_from_state() {
@@ -88,6 +77,8 @@ class CutVcpu final : public vm::Vcpu {
   uint64_t cuts = 0, vcpus = 1;
 
  private:
+  vm::Vcpu& inner() const override { return *inner_; }
+
   vm::GuestMemory& memory_;
   const vm::CpuModel& model_;
   const std::vector<uint64_t> cuts_;

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "cli/sandbox.h"
+#include "forwarding_vcpu.h"
 #include "replay/replayer.h"
 #include "support/replay_engine.h"
 
@@ -16,11 +17,10 @@ namespace dejavm {
 namespace {
 
 /// Passes everything on, and kicks.
-class KickedVcpu final : public vm::Vcpu {
+class KickedVcpu final : public vm::ForwardingVcpu {
  public:
   explicit KickedVcpu(vm::Vcpu& inner) : inner_(inner) {}
 
-  const vm::VcpuCapabilities& capabilities() const override { return inner_.capabilities(); }
   Result<vm::Exit> run(vm::RunMode mode) override {
     TRY_ASSIGN(bool undelivered, inner_.injection_pending());
     ++runs_;
@@ -28,31 +28,20 @@ class KickedVcpu final : public vm::Vcpu {
     kicks_before_delivery += undelivered;
     return inner_.run(mode);
   }
-  void reply(uint64_t value) override { inner_.reply(value); }
-  void reply_fault() override { inner_.reply_fault(); }
   void kick() override {
     ++kicks;
     inner_.kick();
   }
-  Result<vm::CpuState> state() override { return inner_.state(); }
-  Status set_state(const vm::CpuState& state) override { return inner_.set_state(state); }
-  const vm::CpuState& quick_registers() override { return inner_.quick_registers(); }
   uint64_t rip() override { return inner_.rip(); }
-  bool interrupts_enabled() const override { return inner_.interrupts_enabled(); }
-  Result<bool> can_interrupt() override { return inner_.can_interrupt(); }
-  Status interrupt(uint8_t vector) override { return inner_.interrupt(vector); }
-  Status nmi() override { return inner_.nmi(); }
-  Result<bool> injection_pending() override { return inner_.injection_pending(); }
-  void request_window(bool wanted) override { inner_.request_window(wanted); }
-  Status set_breakpoints(std::span<const vm::GuestVirt> addresses) override { return inner_.set_breakpoints(addresses); }
   uint64_t steps() const override { return inner_.steps(); }
   void set_step_limit(uint64_t limit) override { inner_.set_step_limit(limit); }
-  Status collect_dirty() override { return inner_.collect_dirty(); }
 
   std::atomic<uint64_t> kicks = 0;
   uint64_t kicks_before_delivery = 0;
 
  private:
+  vm::Vcpu& inner() const override { return inner_; }
+
   vm::Vcpu& inner_;
   uint64_t runs_ = 0;
 };

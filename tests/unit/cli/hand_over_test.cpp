@@ -7,6 +7,7 @@
 #include "cli/debug_target.h"
 #include "cli/qmp_guest.h"
 #include "engine/soft/soft_vcpu.h"
+#include "forwarding_vcpu.h"
 #include "replaying.h"
 #include "vm/startup_state.h"
 
@@ -19,35 +20,23 @@ using testing::HasSubstr;
 using testing::StartsWith;
 
 /// A vCPU that does not count steps, has few breakpoints and no watchpoints.
-class NativeVcpu final : public vm::Vcpu {
+class NativeVcpu final : public vm::ForwardingVcpu {
  public:
   explicit NativeVcpu(std::unique_ptr<vm::Vcpu> inner) : inner_(std::move(inner)) {}
 
   const vm::VcpuCapabilities& capabilities() const override { return can; }
-  Result<vm::Exit> run(vm::RunMode mode) override { return inner_->run(mode); }
-  void reply(uint64_t value) override { inner_->reply(value); }
-  void reply_fault() override { inner_->reply_fault(); }
-  void kick() override { inner_->kick(); }
-  Result<vm::CpuState> state() override { return inner_->state(); }
-  Status set_state(const vm::CpuState& state) override { return inner_->set_state(state); }
-  const vm::CpuState& quick_registers() override { return inner_->quick_registers(); }
-  bool interrupts_enabled() const override { return inner_->interrupts_enabled(); }
-  Result<bool> can_interrupt() override { return inner_->can_interrupt(); }
-  Status interrupt(uint8_t vector) override { return inner_->interrupt(vector); }
-  Status nmi() override { return inner_->nmi(); }
-  Result<bool> injection_pending() override { return inner_->injection_pending(); }
-  void request_window(bool wanted) override { inner_->request_window(wanted); }
   Status set_breakpoints(std::span<const vm::GuestVirt> addresses) override {
     if (addresses.size() > can.max_breakpoints) return fail("too many breakpoints");
     return inner_->set_breakpoints(addresses);
   }
   Result<bool> can_break_at(vm::GuestVirt address) override { return address != unreachable; }
-  Status collect_dirty() override { return inner_->collect_dirty(); }
 
   vm::VcpuCapabilities can{.hardware_breakpoints = true, .max_breakpoints = 2, .single_step = true};
   std::optional<vm::GuestVirt> unreachable;  ///< where it cannot stop user code
 
  private:
+  vm::Vcpu& inner() const override { return *inner_; }
+
   std::unique_ptr<vm::Vcpu> inner_;
 };
 
