@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
+
+#include "vm/untrapped.h"
 
 namespace dejavm::replay {
 
@@ -19,7 +22,21 @@ struct Divergence {
   std::string registers;
   std::vector<std::string> recent;        ///< the events before it, oldest first
   std::vector<uint64_t> differing_pages;  ///< RAM pages (state)
+
+  /// What may have caused it; nothing proves that it did.
+  enum class Class : uint8_t {
+    unknown,
+    rdtsc,  ///< instructions whose answers are the host's own (vm/untrapped.h) ran since the state was last as recorded
+  } possible_class = Class::unknown;
+  std::string evidence;  ///< for that class, or why there is none; empty: nothing is known
 };
+inline constexpr size_t kDivergenceClasses = 2;
+
+/// "unknown", "rdtsc".
+const char* name(Divergence::Class possible_class);
+
+/// What ran of these instructions: a clause. `start_steps`: the vCPU's count at the start of the recording, where known.
+std::string describe(const vm::UntrappedReads& reads, std::optional<uint64_t> start_steps);
 
 /// Several lines for a person.
 std::string describe(const Divergence& divergence);

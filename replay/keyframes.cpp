@@ -78,7 +78,8 @@ Result<Keyframes::Loaded> Keyframes::load(const Place& place) const {
                     .memory = std::move(keyframe.memory),
                     .devices = std::move(keyframe.devices),
                     .steps = place.moment.total_steps,
-                    .event_steps = place.event_steps};
+                    .event_steps = place.event_steps,
+                    .agreed_event = place.moment.event};
   if (state.next_event == 0) return Loaded{std::move(state), std::move(memory), std::move(pages)};
   trace::EventCursor cursor(reader_);
   TRY(cursor.seek(state.next_event - 1));

@@ -73,9 +73,11 @@ Result<bool> Replayer::at_place(const trace::Where& where) {
     case trace::Placement::steps:
       return steps() == where.steps;
     case trace::Placement::state:
-      return matches(*where.state);
+      break;
   }
-  return true;
+  TRY_ASSIGN(bool there, matches(*where.state));
+  if (there) note_agreement();
+  return there;
 }
 
 Result<bool> Replayer::matches(const trace::MatchedState& state) {
@@ -164,7 +166,10 @@ Status Replayer::compare_digest(const trace::DigestEvent& digest) {
   TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
   TRY_ASSIGN(uint64_t ram, tracker_->refresh());
   uint64_t cpu_hash = vm::hash(cpu);
-  if (cpu_hash == digest.cpu_hash && ram == digest.ram_digest) return {};
+  if (cpu_hash == digest.cpu_hash && ram == digest.ram_digest) {
+    note_agreement();
+    return {};
+  }
   std::vector<uint64_t> pages;
   for (auto [page, hash] : digest.pages) {
     if (page < memory_.ram_size() / vm::kPageSize && tracker_->page(page) != hash) pages.push_back(page);

@@ -71,8 +71,17 @@ Status Replayer::settle() {
 
 Result<ReplayState> Replayer::capture() {
   TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
-  return ReplayState{moment(), cursor_.next_number(), cpu,          memory_.map(),
-                     devices_, vcpu_.steps(),         event_steps_, last_time_us_};
+  const vm::UntrappedReads* reads = vcpu_.untrapped_reads();
+  return ReplayState{.moment = moment(),
+                     .next_event = cursor_.next_number(),
+                     .cpu = cpu,
+                     .memory = memory_.map(),
+                     .devices = devices_,
+                     .steps = vcpu_.steps(),
+                     .event_steps = event_steps_,
+                     .last_time_us = last_time_us_,
+                     .agreed_event = agreed_event_,
+                     .untrapped_reads = reads != nullptr ? *reads : vm::UntrappedReads{}};
 }
 
 Status Replayer::restore(const ReplayState& state) {
@@ -82,6 +91,8 @@ Status Replayer::restore(const ReplayState& state) {
   devices_ = state.devices;
   TRY(vcpu_.set_state(state.cpu));
   vcpu_.set_steps(state.steps);
+  vcpu_.set_untrapped_reads(state.untrapped_reads);
+  agreed_event_ = state.agreed_event;
   event_steps_ = state.event_steps;
   last_time_us_ = state.last_time_us;
   steps_ = 0;

@@ -14,8 +14,6 @@ using vm::SessionStop;
 
 namespace {
 
-constexpr size_t kMaxReports = 100;
-constexpr uint64_t kRecent = 8;
 constexpr uint64_t kSlowdown = 200;  // how much longer than at its recording an event may take
 constexpr uint64_t kLookUpNs = 1'000'000'000;
 constexpr uint64_t kUnknownGapUs = 10'000'000;
@@ -106,6 +104,7 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
     replayer->start_steps_ = 0;
     replayer->event_steps_ = counts->last_event;
   }
+  replayer->note_agreement();
   replayer->tracker_.emplace(vcpu, memory);
   if (keyframe) {
     TRY_ASSIGN(auto digest, digest_at(reader, *options.from_keyframe, *keyframe));
@@ -347,43 +346,6 @@ Status Replayer::complete_instruction() {
     TRY_ASSIGN(vm::Exit exit, vcpu_.run(vm::RunMode::complete));
     TRY(check_exit(exit));
   }
-  return {};
-}
-
-// ---- Divergence
-
-std::string Replayer::expectation() {
-  return next_ == nullptr ? "the end of the recording" : trace::describe(next_->body, devices_);
-}
-
-std::vector<std::string> Replayer::recent_events() {
-  std::vector<std::string> lines;
-  uint64_t end = cursor_.next_number();
-  trace::EventCursor past(reader_);
-  uint64_t number = end - std::min(end, kRecent);
-  if (!past.seek(number)) return lines;
-  while (number < end) {
-    auto event = past.next();
-    if (!event || *event == nullptr) break;
-    if (!trace::is_numbered((*event)->body)) continue;
-    lines.push_back(fmt::format("{} {}", number++, trace::describe((*event)->body, devices_)));
-  }
-  return lines;
-}
-
-Status Replayer::diverge(Divergence::Kind kind, std::string expected, std::string actual, std::vector<uint64_t> pages) {
-  uint64_t number = cursor_.next_number();
-  if (kind == Divergence::Kind::state && number > 0) --number;
-  Divergence report{kind, number, std::move(expected), std::move(actual), {}, recent_events(), std::move(pages)};
-  if (auto cpu = vcpu_.state()) report.registers = vm::describe(*cpu);
-  // A replay that was taken back comes by the same ones again.
-  bool known = seen_through_ && number <= *seen_through_ &&
-               std::ranges::any_of(divergences_, [&](const auto& d) { return d.kind == kind && d.event == number; });
-  if (!known) ++divergence_count_;
-  if (!known && divergences_.size() < kMaxReports) divergences_.push_back(report);
-  if (kind == Divergence::Kind::state && options_.keep_going) return {};
-  ended_ = SessionStop{.kind = SessionStop::Kind::diverged, .reason = describe(report)};
-  stop_ = ended_;
   return {};
 }
 

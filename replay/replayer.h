@@ -1,6 +1,7 @@
 // Replays a trace: a vCPU, RAM and the events. No device exists here.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,7 @@
 #include "trace/reader.h"
 #include "vm/session.h"
 #include "vm/state_tracker.h"
+#include "vm/untrapped.h"
 
 namespace dejavm::replay {
 
@@ -29,6 +31,8 @@ struct ReplayState {
   std::vector<vm::DeviceRegion> devices;
   uint64_t steps = 0, event_steps = 0;
   uint64_t last_time_us = 0;
+  int64_t agreed_event = -1;           ///< after this one the state was last known to be the recording's
+  vm::UntrappedReads untrapped_reads;  ///< since then
 };
 
 /// Where a resume() looks up, at the first consistent point at or behind either of these, and what it does there: it returns
@@ -122,6 +126,7 @@ class Replayer final : public vm::Session {
   bool finished() const { return finished_; }
   const std::vector<Divergence>& divergences() const { return divergences_; }
   uint64_t divergence_count() const { return divergence_count_; }
+  uint64_t divergence_count(Divergence::Class of) const { return class_counts_[static_cast<size_t>(of)]; }
   /// The digest of RAM as it is now. At a stop.
   Result<uint64_t> ram_digest() { return tracker_->refresh(); }
 
@@ -159,6 +164,8 @@ class Replayer final : public vm::Session {
 
   /// Records the divergence; access divergences stop for good.
   Status diverge(Divergence::Kind kind, std::string expected, std::string actual, std::vector<uint64_t> pages = {});
+  void note_agreement();
+  void classify(Divergence& report) const;
   std::string expectation();
   std::vector<std::string> recent_events();
   void stop_with(vm::SessionStop stop);
@@ -197,6 +204,8 @@ class Replayer final : public vm::Session {
   bool finished_ = false;
   std::vector<Divergence> divergences_;  // at most kMaxReports are kept
   uint64_t divergence_count_ = 0;
+  std::array<uint64_t, kDivergenceClasses> class_counts_{};
+  int64_t agreed_event_ = -1;  // the state after it was the recording's; the vCPU's untrapped reads are those since then
   std::optional<uint64_t> seen_through_;  // the events up to here came by before restore()
   std::optional<vm::SessionStop> stop_;
   std::optional<vm::SessionStop> ended_;

@@ -82,7 +82,9 @@ Error HandOver::divergence_of_soft() const {
   std::string what = "the soft engine diverges from the recording, which KVM did not";
   if (native_end_ && native_end_->kind == Kind::diverged) what = "the soft engine diverges from the recording, too";
   if (!all.empty()) {
-    what += fmt::format(": event {}, expected {}, got {}", all.back().event, all.back().expected, all.back().actual);
+    const replay::Divergence& last = all.back();
+    what += fmt::format(": event {}, expected {}, got {}", last.event, last.expected, last.actual);
+    if (!last.evidence.empty()) what += fmt::format("; class {}: {}", name(last.possible_class), last.evidence);
   }
   return {what, "The replay on KVM goes on, forward only. `dejavm replay FILE -accel soft` shows all of the divergence."};
 }

@@ -52,7 +52,10 @@ nlohmann::json to_json(const replay::Divergence& d) {
           {"actual", d.actual},
           {"registers", d.registers},
           {"recent", d.recent},
-          {"differing_pages", d.differing_pages}};
+          {"differing_pages", d.differing_pages},
+          {"class", d.possible_class == replay::Divergence::Class::unknown ? nlohmann::json(nullptr)
+                                                                           : nlohmann::json(name(d.possible_class))},
+          {"evidence", d.evidence}};
 }
 
 struct Summary {
@@ -65,6 +68,7 @@ struct Summary {
 
 void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& replayer, const trace::Reader& reader) {
   std::string ram = s.ram ? hash_text(*s.ram) : "unknown";
+  uint64_t of_class_rdtsc = replayer.divergence_count(replay::Divergence::Class::rdtsc);
   if (!c.json) {
     for (const replay::Divergence& d : replayer.divergences()) fmt::print(stderr, "{}", describe(d));
   } else {
@@ -73,6 +77,7 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
                            {"replayed", s.replayed},
                            {"events", s.total},
                            {"divergence_count", s.divergences},
+                           {"divergence_classes", {{"rdtsc", of_class_rdtsc}}},
                            {"divergences", nlohmann::json::array()},
                            {"ram", ram},
                            {"seconds", s.seconds},
@@ -85,8 +90,9 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
     fmt::print("{}\n", json_text(json));
   }
   if (s.skipped > 0) fmt::print(stderr, "skipped {} events before keyframe {}\n", s.skipped, c.from_keyframe);
-  fmt::print(stderr, "replayed {} of {} events, {} divergences, ram {}, {:.1f} s\n", s.replayed, s.total, s.divergences, ram,
-             s.seconds);
+  std::string classes = of_class_rdtsc > 0 ? fmt::format(" ({} of class rdtsc)", of_class_rdtsc) : "";
+  fmt::print(stderr, "replayed {} of {} events, {} divergences{}, ram {}, {:.1f} s\n", s.replayed, s.total, s.divergences,
+             classes, ram, s.seconds);
 }
 
 /// For somebody who is connected: whether all was found intact. `hand_over`: null on soft.

@@ -14,6 +14,7 @@
 #include "vm/access.h"
 #include "vm/address.h"
 #include "vm/cpu_state.h"
+#include "vm/untrapped.h"
 
 namespace dejavm::vm {
 
@@ -166,6 +167,12 @@ class Vcpu {
   /// Where capabilities().exact_steps: a free run ends with StepLimit at exactly `limit` steps, or at once beyond them.
   /// UINT64_MAX: never.
   virtual void set_step_limit(uint64_t /*limit*/) {}
+
+  /// What the guest executed of the instructions that KVM cannot trap, since the vCPU was made; null where the engine cannot
+  /// see them.
+  virtual const UntrappedReads* untrapped_reads() const { return nullptr; }
+  /// Where it sees them: has it go on counting from others.
+  virtual void set_untrapped_reads(const UntrappedReads& /*reads*/) {}
 
   /// Adds the pages that the vCPU changed since the last call to GuestMemory's dirty set.
   virtual Status collect_dirty() = 0;

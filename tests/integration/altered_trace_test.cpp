@@ -11,7 +11,7 @@ using testing::HasSubstr;
 using vm::Direction;
 
 constexpr uint64_t kEduPhysical = 0xfeb00000, kLiveness = kEduPhysical + 4, kIdentification = kEduPhysical;
-constexpr uint64_t kUartData = 0x3f8, kUartLineStatus = 0x3fd;
+constexpr uint64_t kUartData = 0x3f8, kUartLineStatus = 0x3fd, kDebugExit = 0x501;
 
 trace::AccessEvent& access_at(Events& events, size_t index) { return std::get<trace::AccessEvent>(events[index].body); }
 
@@ -149,6 +149,20 @@ TEST_F(AlteredTraceTest, KeepGoingReplaysPastAStateDivergence) {
   EXPECT_EQ(report["finished"], true);
   EXPECT_EQ(report["replayed"], report["events"]);
   EXPECT_EQ(report["ram"], report["recorded_ram"]);
+}
+
+TEST_F(AlteredTraceTest, WhatSoftRecordedIsNotBlamedOnRdtsc) {
+  original_ = recorded("tsc_keeper", {"-accel", "soft"});
+  events_ = read_events(original_);
+  size_t last = index_of(Direction::write, kDebugExit);
+  events_.insert(events_.begin() + static_cast<long>(last) + 1,
+                 {trace::DigestEvent{1, 2, {}, false}, events_[last].time_us});
+
+  auto report = replay_altered();
+
+  expect_divergence(report, "state", number_of(events_, last));
+  EXPECT_TRUE(report["divergences"][0]["class"].is_null()) << report["divergences"][0];
+  EXPECT_EQ(report["divergences"][0]["evidence"], "");
 }
 
 TEST_F(AlteredTraceTest, AMissingEventDivergesInItsPlace) {

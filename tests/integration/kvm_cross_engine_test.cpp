@@ -43,6 +43,37 @@ TEST_F(KvmCrossEngineTest, SoftReplaysAGuestThatEndedBetweenEvents) {
   expect_faithful_replay(trace_of("spin"), recording, {"-accel", "soft"});
 }
 
+/// Eight times of the host's are never the eight counts of steps that soft tells.
+TEST_F(KvmCrossEngineTest, SoftNamesRdtscWhereAKvmRecordingsDigestDiffers) {
+  std::string trace = recorded("tsc_keeper", {"-accel", "kvm", "--rdtsc", "native"});
+
+  Finished replay = run(dejavm({"replay", trace, "-accel", "soft", "--keep-going", "--json"}));
+
+  EXPECT_EQ(replay.status, kDiverged) << replay.err;
+  nlohmann::json report = nlohmann::json::parse(replay.out, nullptr, false);
+  ASSERT_TRUE(report.is_object()) << replay.err;
+  EXPECT_EQ(report["finished"], true);
+  EXPECT_EQ(report["divergence_classes"]["rdtsc"], report["divergence_count"]);
+  ASSERT_FALSE(report["divergences"].empty());
+  for (const auto& divergence : report["divergences"]) {
+    EXPECT_EQ(divergence["kind"], "state");
+    EXPECT_EQ(divergence["class"], "rdtsc");
+    EXPECT_THAT(divergence["evidence"].get<std::string>(),
+                ContainsRegex("rdtsc [0-9]+ times?; first rdtsc at 0x[0-9a-f]+ in ring 0"));
+  }
+  EXPECT_THAT(replay.err, ContainsRegex("divergences \\([0-9]+ of class rdtsc\\), ram "));
+}
+
+TEST_F(KvmCrossEngineTest, KvmCannotNameRdtscAndSaysWhatCan) {
+  std::string trace = recorded("tsc_keeper", {"-accel", "kvm", "--rdtsc", "native"});
+
+  Finished replay = run(dejavm({"replay", trace, "-accel", "kvm"}));
+
+  EXPECT_EQ(replay.status, kDiverged) << replay.err;
+  EXPECT_THAT(replay.err, HasSubstr("class:    unknown: this engine does not see RDTSC"));
+  EXPECT_THAT(replay.err, HasSubstr("-accel soft can tell"));
+}
+
 TEST_F(KvmCrossEngineTest, KvmReplaysWhatSoftRecordedPortably) {
   for (const std::string& guest : guests()) {
     if (guest == "uart_echo") continue;  // it wants input

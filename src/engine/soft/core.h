@@ -28,6 +28,7 @@
 #include "engine/soft/translate/translator_options.h"
 #include "vm/cpu_model.h"
 #include "vm/cpu_state.h"
+#include "vm/untrapped.h"
 #include "vm/vcpu.h"
 
 namespace dejavm::soft {
@@ -103,6 +104,13 @@ class Core {
 
   /// RDTSC: a pure function of the steps.
   uint64_t time_stamp() const { return steps; }
+
+  /// RDTSC and its like that the guest executed (vm::Vcpu::untrapped_reads()).
+  vm::UntrappedReads untrapped_reads;
+  /// The present instruction is one. `refused`: it raises #UD.
+  void note_untrapped(vm::UntrappedKind kind, bool refused = false) {
+    untrapped_reads.note({{cpu.linear_rip()}, static_cast<uint8_t>(cpl_), kind, refused, steps});
+  }
 
   // ---- What translated code and its Translator work on.
 

@@ -11,6 +11,7 @@
 #include "engine/soft/core.h"
 #include "engine/soft/decode_operands.h"
 #include "engine/soft/fault.h"
+#include "engine/soft/model_registers.h"
 
 namespace dejavm::soft {
 namespace {
@@ -34,6 +35,15 @@ Instruction faulting(Handler handler, size_t length) {
   insn.run = handler;
   insn.length = static_cast<uint8_t>(std::min(length, kMaxLength));
   insn.ends_block = true;
+  return insn;
+}
+
+/// An instruction that the CPU model does not have.
+Instruction unavailable(const ZydisDecodedInstruction& decoded) {
+  bool untrapped = decoded.mnemonic == ZYDIS_MNEMONIC_RDTSCP || decoded.mnemonic == ZYDIS_MNEMONIC_RDRAND ||
+                   decoded.mnemonic == ZYDIS_MNEMONIC_RDSEED;
+  Instruction insn = faulting(untrapped ? refuse_untrapped : raise_invalid_opcode, decoded.length);
+  if (untrapped) insn.mnemonic = static_cast<uint16_t>(decoded.mnemonic);
   return insn;
 }
 
@@ -179,7 +189,7 @@ DecodeStatus decode(const uint8_t* bytes, size_t size, unsigned code_bits, const
     return DecodeStatus::ok;
   }
   if (!is_available(decoded.insn, features)) {
-    insn = faulting(raise_invalid_opcode, decoded.insn.length);
+    insn = unavailable(decoded.insn);
     return DecodeStatus::ok;
   }
   if (is_exchange_of_r8(decoded.insn)) decode_exchange_of_r8(decoder, decoded);

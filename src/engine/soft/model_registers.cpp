@@ -1,5 +1,7 @@
 #include "engine/soft/model_registers.h"
 
+#include <Zydis/Zydis.h>
+
 #include "engine/soft/control_registers.h"
 #include "engine/soft/flags.h"
 #include "engine/soft/operands.h"
@@ -124,6 +126,19 @@ const vm::CpuidLeaf* find_out_of_range(const vm::CpuModel& model, uint32_t funct
   return find_leaf(model, basic->eax, index);
 }
 
+vm::UntrappedKind untrapped_kind(const Instruction& insn) {
+  switch (insn.mnemonic) {
+    case ZYDIS_MNEMONIC_RDTSCP:
+      return vm::UntrappedKind::rdtscp;
+    case ZYDIS_MNEMONIC_RDRAND:
+      return vm::UntrappedKind::rdrand;
+    case ZYDIS_MNEMONIC_RDSEED:
+      return vm::UntrappedKind::rdseed;
+    default:
+      return vm::UntrappedKind::rdtsc;
+  }
+}
+
 }  // namespace
 
 void read_model_register(Core& core, const Instruction&) {
@@ -157,11 +172,13 @@ void write_model_register(Core& core, const Instruction&) {
 
 void read_time_stamp(Core& core, const Instruction&) {
   check_time_stamp_rights(core);
+  core.note_untrapped(vm::UntrappedKind::rdtsc);
   write_halves(core, core.time_stamp());
 }
 
 void read_time_stamp_and_processor(Core& core, const Instruction&) {
   check_time_stamp_rights(core);
+  core.note_untrapped(vm::UntrappedKind::rdtscp);
   write_halves(core, core.time_stamp());
   core.cpu.gpr[vm::rcx] = 0;  // TSC_AUX is not part of this CPU's state: processor 0, node 0
 }
@@ -169,6 +186,7 @@ void read_time_stamp_and_processor(Core& core, const Instruction&) {
 void read_performance_counter(Core&, const Instruction&) { raise_gp(); }  // it has none
 
 void read_random(Core& core, const Instruction& insn) {
+  core.note_untrapped(untrapped_kind(insn));
   // A finalizer of 64-bit hashes (splitmix64): each step's value has nothing visible to do with the next one's.
   uint64_t value = core.steps + 0x9e3779b97f4a7c15;
   value = (value ^ value >> 30) * 0xbf58476d1ce4e5b9;
@@ -176,6 +194,11 @@ void read_random(Core& core, const Instruction& insn) {
   value ^= value >> 31;
   write_register(core, insn.reg, insn.operand_size, value);
   core.cpu.rflags = (core.cpu.rflags & ~kStatusFlags) | kCf;
+}
+
+void refuse_untrapped(Core& core, const Instruction& insn) {
+  core.note_untrapped(untrapped_kind(insn), true);
+  raise(kInvalidOpcode);
 }
 
 vm::CpuidLeaf cpuid_answer(const vm::CpuModel& model, uint32_t function, uint32_t index) {

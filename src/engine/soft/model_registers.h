@@ -15,6 +15,8 @@ void read_time_stamp_and_processor(Core& core, const Instruction& insn);
 void read_performance_counter(Core& core, const Instruction& insn);
 /// RDRAND, RDSEED: a fixed hash of the step count, always available.
 void read_random(Core& core, const Instruction& insn);
+/// RDTSCP, RDRAND and RDSEED where CPUID hides them: #UD.
+[[noreturn]] void refuse_untrapped(Core& core, const Instruction& insn);
 void identify(Core& core, const Instruction& insn);  ///< CPUID
 
 /// The leaf that CPUID answers with, as KVM finds it: zeros for a leaf that the table does not have; on a CPU that is not

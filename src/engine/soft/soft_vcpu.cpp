@@ -111,6 +111,9 @@ class SoftVcpu final : public vm::Vcpu {
   void set_steps(uint64_t steps) override { core_.steps = steps; }
   void set_step_limit(uint64_t limit) override { core_.step_limit = limit; }
 
+  const vm::UntrappedReads* untrapped_reads() const override { return &core_.untrapped_reads; }
+  void set_untrapped_reads(const vm::UntrappedReads& reads) override { core_.untrapped_reads = reads; }
+
   Status collect_dirty() override {
     core_.memory.forget_writable();
     return {};

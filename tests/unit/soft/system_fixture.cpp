@@ -71,4 +71,17 @@ int SystemTest::vector() {
   return in_handlers ? static_cast<int>((rip - kHandlers) / 16) : -1;
 }
 
+vm::CpuModel rich_model() {
+  vm::CpuModel model = vm::dejavm64_v1();
+  for (vm::CpuidLeaf& leaf : model.cpuid) {
+    if (leaf.function == 1) {
+      leaf.ecx |= 1u << 30;
+      leaf.edx |= 1u << 4;
+    }
+    if (leaf.function == 0x80000001) leaf.edx |= 1u << 27;
+  }
+  model.cpuid.push_back({.function = 7, .ebx = 1u << 0 | 1u << 18 | 1u << 20, .ecx = 1u << 2});
+  return model;
+}
+
 }  // namespace dejavm::soft

@@ -12,6 +12,9 @@ inline constexpr uint64_t kTssBase = 0xa0000;     ///< of kTss
 inline constexpr uint64_t kInnerStack = 0x30000;  ///< ESP0 or RSP0 of that TSS
 inline constexpr uint16_t kFree = 0x50;           ///< the first selector that the fixture's GDT does not use
 
+/// dejavm64-v1 with TSC, RDTSCP, RDRAND, RDSEED, FSGSBASE, SMAP and UMIP.
+vm::CpuModel rich_model();
+
 class SystemTest : public testing::Test {
  protected:
   explicit SystemTest(const vm::CpuModel& model = vm::dejavm64_v1()) : guest(model) {}

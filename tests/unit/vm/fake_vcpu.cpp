@@ -35,6 +35,7 @@ Op jump(uint64_t target) { return {.kind = Op::Kind::jump, .number = target}; }
 Op loop(uint64_t target) { return {.kind = Op::Kind::loop, .number = target}; }
 Op rdmsr(uint32_t index) { return {.kind = Op::Kind::rdmsr, .number = index}; }
 Op wrmsr(uint32_t index, uint64_t value) { return {.kind = Op::Kind::wrmsr, .value = value, .number = index}; }
+Op rdtsc() { return {.kind = Op::Kind::rdtsc}; }
 Op triple_fault() { return {.kind = Op::Kind::triple_fault}; }
 
 Program& Program::add(uint64_t addr, std::initializer_list<Op> code) {
@@ -211,6 +212,10 @@ std::optional<Exit> FakeVcpu::execute(const Op& op) {
     case Op::Kind::wrmsr:
       pending_ = {op};
       return MsrAccess{static_cast<uint32_t>(op.number), op.kind == Op::Kind::wrmsr, op.value.value_or(0)};
+    case Op::Kind::rdtsc:
+      untrapped_.note({.at = here, .kind = UntrappedKind::rdtsc});
+      state_.gpr[rax] = time_stamp++;
+      return std::nullopt;
     case Op::Kind::triple_fault:
       return Shutdown{};
   }

@@ -30,6 +30,7 @@ struct Op {
     loop,
     rdmsr,
     wrmsr,
+    rdtsc,
     triple_fault
   };
   Kind kind = Kind::nop;
@@ -57,6 +58,8 @@ Op jump(uint64_t target);
 Op loop(uint64_t target);
 Op rdmsr(uint32_t index);
 Op wrmsr(uint32_t index, uint64_t value);
+/// Puts a count of its own into rax.
+Op rdtsc();
 Op triple_fault();
 
 inline constexpr uint64_t kCode = 0x1000;
@@ -99,6 +102,8 @@ class FakeVcpu final : public Vcpu {
   Status set_breakpoints(std::span<const GuestVirt> addresses) override;
   /// Kept for the test to look at; none is ever hit by itself.
   Status set_watchpoints(std::span<const Watchpoint> wanted) override;
+  const UntrappedReads* untrapped_reads() const override { return sees_untrapped ? &untrapped_ : nullptr; }
+  void set_untrapped_reads(const UntrappedReads& reads) override { untrapped_ = reads; }
   Status collect_dirty() override;
 
   /// The state that FakeVcpu starts in: 32-bit code, no paging, interrupts off.
@@ -111,6 +116,8 @@ class FakeVcpu final : public Vcpu {
   std::function<bool()> kick_now;                ///< asked at each boundary of a free run: ends it
   uint64_t slice = 10'000;                       ///< a free run ends after this many instructions, as if kicked
   std::function<std::optional<Exit>()> way_out;  ///< run_out()
+  bool sees_untrapped = false;                   ///< untrapped_reads()
+  uint64_t time_stamp = 100;                     ///< of the next rdtsc
   uint64_t window_lag = 0;                       ///< how many instructions late WindowOpen comes
 
   // What a test looks at.
@@ -143,6 +150,7 @@ class FakeVcpu final : public Vcpu {
   std::optional<Pending> pending_;
   uint64_t answer_ = 0;
   std::optional<uint8_t> injected_;
+  UntrappedReads untrapped_;
   bool window_wanted_ = false;
   uint64_t open_for_ = 0;  // boundaries at which the wanted window was open
   std::set<uint64_t> breakpoints_;
