@@ -8,7 +8,15 @@
 namespace dejavm::replay {
 
 const char* name(Divergence::Class possible_class) {
-  return possible_class == Divergence::Class::rdtsc ? "rdtsc" : "unknown";
+  switch (possible_class) {
+    case Divergence::Class::rdtsc:
+      return "rdtsc";
+    case Divergence::Class::undefined_flags:
+      return "undefined-flags";
+    case Divergence::Class::unknown:
+      break;
+  }
+  return "unknown";
 }
 
 std::string describe(const vm::UntrappedReads& reads, std::optional<uint64_t> start_steps) {

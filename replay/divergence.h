@@ -23,16 +23,17 @@ struct Divergence {
   std::vector<std::string> recent;        ///< the events before it, oldest first
   std::vector<uint64_t> differing_pages;  ///< RAM pages (state)
 
-  /// What may have caused it; nothing proves that it did.
+  /// What it is, or what may have caused it.
   enum class Class : uint8_t {
     unknown,
     rdtsc,  ///< instructions whose answers are the host's own (vm/untrapped.h) ran since the state was last as recorded
+    undefined_flags,  ///< status flags, also saved ones, are the whole difference: proved by the hashes
   } possible_class = Class::unknown;
   std::string evidence;  ///< for that class, or why there is none; empty: nothing is known
 };
-inline constexpr size_t kDivergenceClasses = 2;
+inline constexpr size_t kDivergenceClasses = 3;
 
-/// "unknown", "rdtsc".
+/// "unknown", "rdtsc", "undefined-flags".
 const char* name(Divergence::Class possible_class);
 
 /// What ran of these instructions: a clause. `start_steps`: the vCPU's count at the start of the recording, where known.

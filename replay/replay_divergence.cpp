@@ -10,6 +10,9 @@ namespace {
 
 constexpr size_t kMaxReports = 100;
 constexpr uint64_t kRecent = 8;
+constexpr uint64_t kTriesOfADivergence = uint64_t{1} << 20;
+
+std::string digest_text(uint64_t cpu, uint64_t ram) { return fmt::format("cpu {:016x} ram {:016x}", cpu, ram); }
 
 }  // namespace
 
@@ -36,12 +39,24 @@ std::vector<std::string> Replayer::recent_events() {
 void Replayer::note_agreement() {
   agreed_event_ = last_event();
   vcpu_.set_untrapped_reads({});
+  tracker_->take_changed();
 }
 
-/// Soft answers RDTSC and its like by its count of steps. So its own recordings replay with the same answers, where that
-/// count is known, and those of a host do not.
-void Replayer::classify(Divergence& report) const {
+/// Soft has one set of flags for each CPU model, and answers RDTSC and its like by its count of steps. So its own recordings
+/// replay with the same flags, and with the same answers where that count is known; those of a host do not.
+void Replayer::classify(Divergence& report, const StateDifference* difference) {
   if (reader_.description().engine.starts_with("soft") && counts_from_start_) return;
+  if (difference != nullptr) {
+    const uint64_t granted = std::min(tries_left_, kTriesOfADivergence);
+    uint64_t left = granted;
+    std::string flags = find_flag_difference(*difference, memory_, left);
+    tries_left_ -= granted - left;
+    if (!flags.empty()) {
+      report.possible_class = Divergence::Class::undefined_flags;
+      report.evidence = "the hashes prove that nothing differs but " + flags;
+      return;
+    }
+  }
   const vm::UntrappedReads* reads = vcpu_.untrapped_reads();
   if (reads == nullptr) {
     report.evidence = "this engine does not see RDTSC, RDRAND and RDSEED; a replay with -accel soft can tell";
@@ -58,7 +73,13 @@ void Replayer::classify(Divergence& report) const {
   if (report.kind == Divergence::Kind::state) report.evidence += "; the device accesses so far are as recorded";
 }
 
-Status Replayer::diverge(Divergence::Kind kind, std::string expected, std::string actual, std::vector<uint64_t> pages) {
+Status Replayer::diverge_in_state(const StateDifference& difference, uint64_t ram) {
+  return diverge(Divergence::Kind::state, digest_text(difference.recorded_cpu, ram + difference.ram_missing),
+                 digest_text(vm::hash(difference.cpu), ram), &difference);
+}
+
+Status Replayer::diverge(Divergence::Kind kind, std::string expected, std::string actual,
+                         const StateDifference* difference) {
   uint64_t number = cursor_.next_number();
   if (kind == Divergence::Kind::state && number > 0) --number;
   Divergence report{.kind = kind,
@@ -67,9 +88,12 @@ Status Replayer::diverge(Divergence::Kind kind, std::string expected, std::strin
                     .actual = std::move(actual),
                     .registers = {},
                     .recent = recent_events(),
-                    .differing_pages = std::move(pages),
+                    .differing_pages = {},
                     .evidence = {}};
-  classify(report);
+  if (difference != nullptr) {
+    for (auto [page, hash] : difference->recorded_pages) report.differing_pages.push_back(page);
+  }
+  classify(report, difference);
   if (auto cpu = vcpu_.state()) report.registers = vm::describe(*cpu);
   // A replay that was taken back comes by the same ones again.
   bool known = seen_through_ && number <= *seen_through_ &&

@@ -14,8 +14,6 @@ namespace {
 
 constexpr uint64_t kResumeFlag = 1u << 16;  // RF: set by the host's breakpoints, never by a matched guest state of its own
 
-std::string digest_text(uint64_t cpu, uint64_t ram) { return fmt::format("cpu {:016x} ram {:016x}", cpu, ram); }
-
 }  // namespace
 
 Status Replayer::apply(const trace::Event& event) {
@@ -165,28 +163,27 @@ Status Replayer::arm_breakpoints(const vm::GuestVirt* extra) {
 Status Replayer::compare_digest(const trace::DigestEvent& digest) {
   TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
   TRY_ASSIGN(uint64_t ram, tracker_->refresh());
-  uint64_t cpu_hash = vm::hash(cpu);
-  if (cpu_hash == digest.cpu_hash && ram == digest.ram_digest) {
+  if (vm::hash(cpu) == digest.cpu_hash && ram == digest.ram_digest) {
     note_agreement();
     return {};
   }
-  std::vector<uint64_t> pages;
+  StateDifference found{cpu, digest.cpu_hash, digest.ram_digest - ram, {}, tracker_->changed()};
   for (auto [page, hash] : digest.pages) {
-    if (page < memory_.ram_size() / vm::kPageSize && tracker_->page(page) != hash) pages.push_back(page);
+    bool differs = page < memory_.ram_size() / vm::kPageSize && tracker_->page(page) != hash;
+    if (differs) found.recorded_pages.emplace_back(page, hash);
   }
-  return diverge(Divergence::Kind::state, digest_text(digest.cpu_hash, digest.ram_digest), digest_text(cpu_hash, ram),
-                 pages);
+  return diverge_in_state(found, ram);
 }
 
 Status Replayer::compare_end(const trace::End& end) {
   TRY_ASSIGN(uint64_t ram, tracker_->refresh());
-  uint64_t cpu_hash = end.cpu_hash;
+  vm::CpuState cpu;
   if (!end.cpu_is_dead) {
-    TRY_ASSIGN(vm::CpuState cpu, vcpu_.state());
-    cpu_hash = vm::hash(cpu);
+    TRY_ASSIGN(cpu, vcpu_.state());
   }
-  if (ram == end.ram_digest && cpu_hash == end.cpu_hash) return {};
-  return diverge(Divergence::Kind::state, digest_text(end.cpu_hash, end.ram_digest), digest_text(cpu_hash, ram));
+  uint64_t recorded_cpu = end.cpu_is_dead ? vm::hash(cpu) : end.cpu_hash;
+  if (ram == end.ram_digest && vm::hash(cpu) == recorded_cpu) return {};
+  return diverge_in_state({cpu, recorded_cpu, end.ram_digest - ram, {}, tracker_->changed()}, ram);
 }
 
 /// The events are used up: go to where the recording ended and compare.

@@ -104,8 +104,8 @@ Result<std::unique_ptr<Replayer>> Replayer::create(const trace::Reader& reader, 
     replayer->start_steps_ = 0;
     replayer->event_steps_ = counts->last_event;
   }
-  replayer->note_agreement();
   replayer->tracker_.emplace(vcpu, memory);
+  replayer->note_agreement();
   if (keyframe) {
     TRY_ASSIGN(auto digest, digest_at(reader, *options.from_keyframe, *keyframe));
     if (digest) {

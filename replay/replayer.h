@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/waker.h"
 #include "replay/divergence.h"
+#include "replay/flag_difference.h"
 #include "replay/position.h"
 #include "trace/reader.h"
 #include "vm/session.h"
@@ -163,9 +164,12 @@ class Replayer final : public vm::Session {
   Status arm_breakpoints(const vm::GuestVirt* extra);
 
   /// Records the divergence; access divergences stop for good.
-  Status diverge(Divergence::Kind kind, std::string expected, std::string actual, std::vector<uint64_t> pages = {});
+  Status diverge(Divergence::Kind kind, std::string expected, std::string actual,
+                 const StateDifference* difference = nullptr);
+  /// The state that was found is not the one that was recorded; `ram` is the digest of the former.
+  Status diverge_in_state(const StateDifference& difference, uint64_t ram);
   void note_agreement();
-  void classify(Divergence& report) const;
+  void classify(Divergence& report, const StateDifference* difference);
   std::string expectation();
   std::vector<std::string> recent_events();
   void stop_with(vm::SessionStop stop);
@@ -205,6 +209,7 @@ class Replayer final : public vm::Session {
   std::vector<Divergence> divergences_;  // at most kMaxReports are kept
   uint64_t divergence_count_ = 0;
   std::array<uint64_t, kDivergenceClasses> class_counts_{};
+  uint64_t tries_left_ = uint64_t{1} << 22;  // find_flag_difference(), of all divergences: some seconds
   int64_t agreed_event_ = -1;  // the state after it was the recording's; the vCPU's untrapped reads are those since then
   std::optional<uint64_t> seen_through_;  // the events up to here came by before restore()
   std::optional<vm::SessionStop> stop_;

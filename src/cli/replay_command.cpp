@@ -1,4 +1,6 @@
 // dejavm replay: a recording again, without its devices.
+#include <fmt/ranges.h>
+
 #include <nlohmann/json.hpp>
 
 #include "base/parse.h"
@@ -68,7 +70,13 @@ struct Summary {
 
 void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& replayer, const trace::Reader& reader) {
   std::string ram = s.ram ? hash_text(*s.ram) : "unknown";
-  uint64_t of_class_rdtsc = replayer.divergence_count(replay::Divergence::Class::rdtsc);
+  nlohmann::json classes = nlohmann::json::object();
+  std::vector<std::string> counts;
+  for (auto one : {replay::Divergence::Class::rdtsc, replay::Divergence::Class::undefined_flags}) {
+    uint64_t count = replayer.divergence_count(one);
+    classes[name(one)] = count;
+    if (count > 0) counts.push_back(fmt::format("{} of class {}", count, name(one)));
+  }
   if (!c.json) {
     for (const replay::Divergence& d : replayer.divergences()) fmt::print(stderr, "{}", describe(d));
   } else {
@@ -77,7 +85,7 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
                            {"replayed", s.replayed},
                            {"events", s.total},
                            {"divergence_count", s.divergences},
-                           {"divergence_classes", {{"rdtsc", of_class_rdtsc}}},
+                           {"divergence_classes", classes},
                            {"divergences", nlohmann::json::array()},
                            {"ram", ram},
                            {"seconds", s.seconds},
@@ -90,9 +98,9 @@ void report(const ReplayCommand& c, const Summary& s, const replay::Replayer& re
     fmt::print("{}\n", json_text(json));
   }
   if (s.skipped > 0) fmt::print(stderr, "skipped {} events before keyframe {}\n", s.skipped, c.from_keyframe);
-  std::string classes = of_class_rdtsc > 0 ? fmt::format(" ({} of class rdtsc)", of_class_rdtsc) : "";
+  std::string of_classes = counts.empty() ? "" : fmt::format(" ({})", fmt::join(counts, ", "));
   fmt::print(stderr, "replayed {} of {} events, {} divergences{}, ram {}, {:.1f} s\n", s.replayed, s.total, s.divergences,
-             classes, ram, s.seconds);
+             of_classes, ram, s.seconds);
 }
 
 /// For somebody who is connected: whether all was found intact. `hand_over`: null on soft.

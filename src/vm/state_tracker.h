@@ -35,6 +35,12 @@ class StateTracker {
 
   uint64_t page(uint64_t page_number) const { return digest_.page(page_number); }
 
+  /// The pages that take_changed() would give.
+  std::vector<uint64_t> changed() const {
+    std::vector<uint64_t> pages;
+    for (const auto& [page, hash] : changed_) pages.push_back(page);
+    return pages;
+  }
   /// (page, hash) of the RAM pages whose contents changed since the last call, ascending, as of the last refresh().
   std::vector<std::pair<uint64_t, uint64_t>> take_changed() {
     std::vector<std::pair<uint64_t, uint64_t>> pages(changed_.begin(), changed_.end());

@@ -1,6 +1,8 @@
 // What may have caused a difference: what ran since the state was last the recording's.
 #include <gmock/gmock.h>
 
+#include <cstring>
+
 #include "replaying.h"
 
 namespace dejavm::replay {
@@ -120,6 +122,95 @@ TEST(DivergenceClass, GoingBackTakesTheCountBack) {
   EXPECT_FALSE(r.vcpu->untrapped_reads()->any());
   EXPECT_EQ(r.go().reason, first);
   EXPECT_EQ(r.replayer->divergence_count(Class::rdtsc), 1u);
+}
+
+/// RAM of a guest that has stored this at 0x2000, and its digest with flags turned round.
+trace::Event digest_with_flags(uint64_t stored, uint64_t xor_mask, uint64_t cpu_hash) {
+  vm::GuestMemory memory = vm::GuestMemory::create(vm::kRamSize, 0).value();
+  uint64_t recorded = stored ^ xor_mask;
+  Bytes bytes(8);
+  std::memcpy(bytes.data(), &recorded, 8);
+  CHECK(memory.write_backing(0x2000, bytes, vm::Writer::loader).has_value());
+  return {trace::DigestEvent{cpu_hash, vm::RamDigest(memory).value(), {{2, vm::page_hash(2, memory.page(2))}}, false}};
+}
+
+/// Has read `value` and stored it at 0x2000.
+uint64_t hash_of_reader(uint64_t value, uint64_t flags = 2) {
+  vm::CpuState cpu = vm::FakeVcpu::start_state();
+  cpu.rip += 12;
+  cpu.gpr[vm::rax] = value;
+  cpu.rflags = flags;
+  return vm::hash(cpu);
+}
+const vm::Program kReadStoreAndWrite = {vm::read(kDevice), vm::store(0x2000), vm::write(kDevice + 8, 1)};
+
+TEST(DivergenceClass, SavedFlagsAreProvedToBeTheWholeDifference) {
+  for (uint64_t flags : {0x10u, 0x8d5u}) {
+    Replaying r(
+        {mmio_read(kDevice, 0x246), mmio_write(kDevice + 8, 1), digest_with_flags(0x246, flags, hash_of_reader(0x246))},
+        kReadStoreAndWrite);
+    r.vcpu->sees_untrapped = true;
+
+    r.go();
+
+    EXPECT_EQ(r.divergence().possible_class, Class::undefined_flags);
+    EXPECT_EQ(r.divergence().evidence, fmt::format("the hashes prove that nothing differs but {} at 0x2000",
+                                                   flags == 0x10 ? "AF" : "CF|PF|AF|ZF|SF|OF"));
+    EXPECT_THAT(r.divergence().differing_pages, testing::ElementsAre(2u));
+  }
+}
+
+TEST(DivergenceClass, FlagsInTheCpuAreFoundToo) {
+  Replaying r(
+      {mmio_read(kDevice, 0x246), mmio_write(kDevice + 8, 1), digest_with_flags(0x246, 0x10, hash_of_reader(0x246, 0x12))},
+      kReadStoreAndWrite);
+
+  r.go();
+
+  EXPECT_EQ(r.divergence().evidence, "the hashes prove that nothing differs but AF of rflags, AF at 0x2000");
+  EXPECT_EQ(r.replayer->divergence_count(Class::undefined_flags), 1u);
+}
+
+TEST(DivergenceClass, WhatDiffersInMoreThanFlagsIsNotOfThem) {
+  // Another bit of the word; flags, and a register; a page that the digest does not list.
+  const trace::Event interrupts = digest_with_flags(0x246, 0x200, hash_of_reader(0x246));
+  const trace::Event with_register = digest_with_flags(0x246, 0x10, hash_of_reader(0x247));
+  trace::Event unlisted = digest_with_flags(0x246, 0x10, hash_of_reader(0x246));
+  std::get<trace::DigestEvent>(unlisted.body).ram_digest += 5;
+  for (const trace::Event& digest : {interrupts, with_register, unlisted}) {
+    Replaying r({mmio_read(kDevice, 0x246), mmio_write(kDevice + 8, 1), digest}, kReadStoreAndWrite);
+    r.vcpu->sees_untrapped = true;
+
+    r.go();
+
+    EXPECT_EQ(r.divergence().possible_class, Class::unknown) << r.divergence().evidence;
+  }
+}
+
+TEST(DivergenceClass, AtTheEndOnePageIsFoundWithoutAList) {
+  trace::Event digest = digest_with_flags(0x246, 0x10, 0);
+  trace::End end = dead_end();
+  end.cpu_is_dead = false;
+  end.cpu_hash = hash_of_reader(0x246);
+  end.ram_digest = std::get<trace::DigestEvent>(digest.body).ram_digest;
+  Replaying r({mmio_read(kDevice, 0x246), mmio_write(kDevice + 8, 1)}, kReadStoreAndWrite, end);
+
+  r.go();
+
+  EXPECT_EQ(r.divergence().evidence, "the hashes prove that nothing differs but AF at 0x2000");
+}
+
+TEST(DivergenceClass, TheSearchEnds) {
+  vm::GuestMemory memory = vm::GuestMemory::create(vm::kRamSize, 0).value();
+  Bytes flags(vm::kPageSize);
+  for (size_t i = 0; i < flags.size(); i += 8) flags[i] = 2;
+  ASSERT_TRUE(memory.write_backing(0x2000, flags, vm::Writer::loader).has_value());
+  StateDifference difference{.cpu = {}, .recorded_cpu = vm::hash(vm::CpuState{}), .ram_missing = 1, .suspects = {2}};
+  difference.recorded_pages = {{2, vm::page_hash(2, memory.page(2)) + 1}};
+  uint64_t tries = 2000;
+
+  EXPECT_EQ(find_flag_difference(difference, memory, tries), "");
+  EXPECT_EQ(tries, 0u);
 }
 
 TEST(DivergenceClass, NamesAllKindsAndTheFirstPlaces) {
