@@ -107,6 +107,9 @@ expect tsc_reader 1 "tsc_reader: 100 ticks"
 run_guest 30 tsc_keeper -no-reboot < /dev/null
 expect tsc_keeper 1 "tsc_keeper: 8 times"
 
+run_guest 30 flags_keeper -no-reboot < /dev/null
+expect flags_keeper 1 "flags_keeper: done"
+
 run_guest 30 apic -device edu -no-reboot < /dev/null
 expect apic 1 "apic: priorities 0x55 0x45 0x35" "apic: timer 1 once, 5 again and again" "apic: PIT 10 by the IOAPIC" \
   "apic: edu 4 by its pin, 3 by message" "apic: done"

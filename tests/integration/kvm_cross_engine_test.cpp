@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 
 #include "support/dejavm.h"
+#include "support/trace_edit.h"
 
 namespace dejavm::integration {
 namespace {
@@ -72,6 +73,24 @@ TEST_F(KvmCrossEngineTest, KvmCannotNameRdtscAndSaysWhatCan) {
   EXPECT_EQ(replay.status, kDiverged) << replay.err;
   EXPECT_THAT(replay.err, HasSubstr("class:    unknown: this engine does not see RDTSC"));
   EXPECT_THAT(replay.err, HasSubstr("-accel soft can tell"));
+}
+
+/// BSF keeps the flags on the one kind of CPU and clears them on the other: no host's are those of both.
+TEST_F(KvmCrossEngineTest, SoftProvesThatOnlyUndefinedFlagsDiffer) {
+  std::string trace = recorded("flags_keeper", {"-accel", "kvm"});
+  if (trace::Reader::open(trace).value()->description().cpu_model.kind == vm::CpuKind::tcg)
+    GTEST_SKIP() << "the host's CPU is QEMU's TCG, which has more of its own than flags";
+  int diverged = 0;
+  for (vm::CpuKind kind : {vm::CpuKind::amd, vm::CpuKind::amd_zen3}) {
+    rewrite_cpu_kind(trace, path("kind.dvt"), kind);
+    Finished replay = run(dejavm({"replay", path("kind.dvt"), "-accel", "soft"}));
+    if (replay.status == kDone) continue;
+    ++diverged;
+    EXPECT_EQ(replay.status, kDiverged) << replay.err;
+    EXPECT_THAT(replay.err, ContainsRegex("class:    undefined-flags: the hashes prove that nothing differs but .* at 0x"));
+    EXPECT_THAT(replay.err, HasSubstr(" 1 divergences (1 of class undefined-flags), ram "));
+  }
+  EXPECT_GE(diverged, 1);
 }
 
 TEST_F(KvmCrossEngineTest, KvmReplaysWhatSoftRecordedPortably) {

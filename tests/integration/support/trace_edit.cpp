@@ -13,9 +13,11 @@
 namespace dejavm::integration {
 namespace {
 
-Status rewrite(const std::string& from, const std::string& to, const Events& events, const trace::WriterOptions& options) {
+Status rewrite(const std::string& from, const std::string& to, const Events& events, const trace::WriterOptions& options,
+               std::optional<vm::CpuKind> kind = std::nullopt) {
   TRY_ASSIGN(auto reader, trace::Reader::open(from));
-  const trace::Description& description = reader->description();
+  trace::Description description = reader->description();
+  if (kind) description.cpu_model.kind = *kind;
   TRY_ASSIGN(vm::GuestMemory memory, vm::GuestMemory::create(description.ram_size, description.rom_size));
   TRY(memory.set_map(description.memory));
   TRY(reader->load_initial_memory(memory));
@@ -44,6 +46,11 @@ Events read_events(const std::string& path) {
 void rewrite_trace(const std::string& from, const std::string& to, const Events& events,
                    const trace::WriterOptions& options) {
   Status status = rewrite(from, to, events, options);
+  ASSERT_TRUE(status) << status.error().what;
+}
+
+void rewrite_cpu_kind(const std::string& from, const std::string& to, vm::CpuKind kind) {
+  Status status = rewrite(from, to, read_events(from), {}, kind);
   ASSERT_TRUE(status) << status.error().what;
 }
 

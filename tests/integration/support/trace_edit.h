@@ -18,6 +18,8 @@ Events read_events(const std::string& path);
 /// Writes the trace `from` again as `to` with other events. Everything else, the end too, stays as it is.
 void rewrite_trace(const std::string& from, const std::string& to, const Events& events,
                    const trace::WriterOptions& options = {});
+/// Writes the trace `from` again as `to`, as that of a guest that saw another CPU's undefined flags.
+void rewrite_cpu_kind(const std::string& from, const std::string& to, vm::CpuKind kind);
 /// Makes nonsense of the payload of a chunk and gives its frame the checksum of that: what opens the trace finds no damage,
 /// what decodes the chunk does.
 void break_chunk(const std::string& path, size_t index);
