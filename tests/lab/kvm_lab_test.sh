@@ -23,17 +23,7 @@ fail() { echo "FAILED: $*"; exit 1; }
 seconds_of() { local from=$EPOCHREALTIME; "$@" && took=$(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $from }"); }
 
 # replay_inside TRACE: to its end, on the KVM that recorded it.
-replay_# replay_outside: every trace that came out, on soft.
-replay_outside() {
-  [ $failed != 77 ] || exit 77
-  shopt -s nullglob
-  for trace in "$lab"/out/*.dvt; do
-    seconds_of "$dejavm" replay "$trace" -accel soft 2> "$lab/replay.err" ||
-      { failed=1; echo "FAILED: replaying $(basename "$trace") on soft:"; cat "$lab/replay.err"; continue; }
-    echo "$(basename "$trace") on soft in $took s: $(tail -n 1 "$lab/replay.err")"
-  done
-}
-inside() {
+replay_inside() {
   seconds_of "$dejavm" replay "$1" -accel kvm 2> /tmp/replay.err || { failed=1; echo "FAILED: replaying on KVM:"; cat /tmp/replay.err; return; }
   echo "  replayed on KVM in $took s: $(tail -n 1 /tmp/replay.err)"
 }
