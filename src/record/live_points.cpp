@@ -7,6 +7,7 @@
 #include "record/live_session.h"
 #include "record/quantum.h"
 #include "vm/return_address.h"
+#include "vm/translate.h"
 
 namespace dejavm::record {
 
@@ -54,7 +55,7 @@ Status LiveSession::service(bool hold_interrupts) {
     }
     return {};
   }
-  TRY(step_out(hold_interrupts));
+  TRY(leave_busy_place(hold_interrupts));
   at_point_ = true;
   if (dead_) return handle_power();  // nothing can enter a CPU in shutdown
   if (waker_->attention()) waker_->rearm();
@@ -120,15 +121,47 @@ Result<bool> LiveSession::something_enters() {
   return (open && (timers || machine_.interrupt_pending())) || input || maps || power_ || !machine_.deferred().empty();
 }
 
+/// What enters where a replay has to find it again waits until the guest is where a replay seldom comes by.
+Status LiveSession::leave_busy_place(bool hold_interrupts) {
+  if (log_ == nullptr || !moved_ || at_exact_window_ || counts_steps_ || options_.virtual_time != nullptr) return {};
+  if (dead_ || hold_interrupts || !breakpoints_.empty()) return {};
+  TRY_ASSIGN(bool wanted, something_enters());
+  if (!wanted) return {};
+  if (kicked_) TRY(step_out());
+  TRY(tracker_->refresh());
+  constexpr int kMostSteps = 128;
+  for (int step = 0; step < kMostSteps && moved_ && !at_exact_window_ && !dead_ && !stop_ && is_busy_place(); ++step) {
+    auto exit = vcpu_.run(vm::RunMode::step);
+    if (!exit) return engine_failed(exit.error());
+    TRY(handle(*exit));
+    TRY(complete_instruction());
+  }
+  return {};
+}
+
+/// A RET may be the one by which all functions of a kernel return, its return thunk. And where the code is younger than the
+/// last event, as in a kernel that patches itself, a replay that waits there with HLT finds it overwritten.
+bool LiveSession::is_busy_place() const {
+  constexpr uint8_t kRet = 0xc3;
+  const vm::CpuState& cpu = vcpu_.quick_registers();
+  auto at = vm::translate(cpu, machine_.memory(), {cpu.linear_rip()});
+  const vm::MemoryRange* range = at ? machine_.memory().find(*at) : nullptr;
+  if (range == nullptr) return false;
+  uint64_t offset = range->offset_of(*at);
+  return *machine_.memory().host(offset) == kRet || tracker_->changed_lately(offset / vm::kPageSize);
+}
+
+tl::unexpected<Error> LiveSession::engine_failed(const Error& error) {
+  dead_ = true;
+  engine_error_ = error;
+  return tl::make_unexpected(error);
+}
+
 /// A kick leaves the guest anywhere, most often in a loop, where a replay would have to compare at every turn. What enters
 /// then enters when a function returns, the further out the better, or when user code enters the kernel, or at the guest's
 /// next exit; if nothing of this comes soon, where the guest is. Nothing waits at an open window: what comes more often than
 /// this takes would keep the rest out.
-Status LiveSession::step_out(bool hold_interrupts) {
-  if (log_ == nullptr || !kicked_ || !moved_ || counts_steps_ || options_.virtual_time != nullptr) return {};
-  if (dead_ || hold_interrupts || !breakpoints_.empty()) return {};
-  TRY_ASSIGN(bool wanted, something_enters());
-  if (!wanted) return {};
+Status LiveSession::step_out() {
   constexpr unsigned kUserRing = 3;
   constexpr size_t kLevels[] = {3, 2, 1, 1};
   bool in_user_code = vcpu_.quick_registers().segment[vm::cs].dpl == kUserRing;
@@ -169,11 +202,7 @@ Result<LiveSession::Left> LiveSession::run_out(std::optional<vm::GuestVirt> addr
   };
   auto exit = run();
   TRY(vcpu_.set_breakpoints(breakpoints_));
-  if (!exit) {
-    dead_ = true;
-    engine_error_ = exit.error();
-    return tl::make_unexpected(*engine_error_);
-  }
+  if (!exit) return engine_failed(exit.error());
   if (!*exit) return Left::no_way;
   bool there = std::holds_alternative<vm::BreakpointHit>(**exit);
   TRY(handle(there ? vm::Exit{vm::Interrupted{}} : **exit));

@@ -86,11 +86,7 @@ Result<SessionStop> LiveSession::resume(vm::ResumeFor what) {
     at_point_ = false;
     ran_ = true;
     auto exit_or_error = vcpu_.run(stepping ? vm::RunMode::step : vm::RunMode::free);
-    if (!exit_or_error) {
-      dead_ = true;
-      engine_error_ = exit_or_error.error();
-      return tl::make_unexpected(*engine_error_);
-    }
+    if (!exit_or_error) return engine_failed(exit_or_error.error());
     const vm::Exit& exit = *exit_or_error;
     TRY(handle(exit));
     if (options_.patch_rdtsc && !rdtsc_.done()) TRY(patch_rdtsc());

@@ -97,7 +97,9 @@ class LiveSession final : public vm::Session {
   bool needs_attention();
   Status service(bool hold_interrupts);
   Result<bool> something_enters();
-  Status step_out(bool hold_interrupts);
+  Status leave_busy_place(bool hold_interrupts);
+  Status step_out();
+  bool is_busy_place() const;
   enum class Left { here, late, no_way };  ///< stopped on the way out; by an exit or a kick before; nothing ran
   Result<Left> run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns);
   Status note_point();
@@ -125,6 +127,7 @@ class LiveSession final : public vm::Session {
   Result<std::shared_ptr<const trace::MatchedState>> capture();
   uint64_t time_us() { return machine_.timers().now_ns() / 1000; }
   void stop_with(vm::SessionStop stop);
+  tl::unexpected<Error> engine_failed(const Error& error);  // it cannot run the guest any more
   void end_with(std::string reason, uint8_t exit_status = 0);
 
   vm::Machine& machine_;

@@ -1,6 +1,7 @@
 // The digest of RAM and the pages that changed, kept up to date for one vCPU over its memory.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <set>
@@ -28,7 +29,8 @@ class StateTracker {
   Result<uint64_t> refresh() {
     TRY(vcpu_.collect_dirty());
     std::vector<uint64_t> pages = memory_.take_dirty();
-    for (auto [page, hash] : digest_.update(memory_, pages)) changed_[page] = hash;
+    changed_lately_ = digest_.update(memory_, pages);
+    for (auto [page, hash] : changed_lately_) changed_[page] = hash;
     touched_.insert(pages.begin(), pages.end());
     return digest_.value();
   }
@@ -41,6 +43,13 @@ class StateTracker {
     for (const auto& [page, hash] : changed_) pages.push_back(page);
     return pages;
   }
+
+  /// Whether the last refresh() found other contents than the one before it.
+  bool changed_lately(uint64_t page_number) const {
+    auto same = [&](const std::pair<uint64_t, uint64_t>& page) { return page.first == page_number; };
+    return std::any_of(changed_lately_.begin(), changed_lately_.end(), same);
+  }
+
   /// (page, hash) of the RAM pages whose contents changed since the last call, ascending, as of the last refresh().
   std::vector<std::pair<uint64_t, uint64_t>> take_changed() {
     std::vector<std::pair<uint64_t, uint64_t>> pages(changed_.begin(), changed_.end());
@@ -58,6 +67,7 @@ class StateTracker {
   Vcpu& vcpu_;
   GuestMemory& memory_;
   RamDigest digest_;
+  std::vector<std::pair<uint64_t, uint64_t>> changed_lately_;
   std::map<uint64_t, uint64_t> changed_;
   std::set<uint64_t> touched_;
 };

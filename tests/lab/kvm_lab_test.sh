@@ -7,9 +7,9 @@
 # and driver_lab.sh.
 #   contract  the contract suite on that KVM
 #   record    guests that compute under a timer, recorded inside and replayed on soft outside; with DEJAVM_REPEAT=full also Linux
-#             with RDTSC patched, five boots, each replayed on KVM inside
-#   drivers   Debian's kernel with e1000 and virtio-blk does the jobs of driver_lab.sh, recorded on KVM inside and replayed there;
-#             five times with all jobs with DEJAVM_REPEAT=full, which is the only time that it runs
+#             with RDTSC patched, five boots, each replayed on KVM inside and on soft outside
+#   drivers   Debian's kernel with e1000 and virtio-blk does the jobs of driver_lab.sh, recorded on KVM inside, replayed there and on
+#             soft outside; five times with DEJAVM_REPEAT=full, which is the only time that it runs (DEJAVM_LAB_RUNS="1 2": two times)
 # The traces stay in LAB/out until the next run.
 # Exit status: 0 all well; 77 QEMU is absent or apt cannot reach a mirror; anything else: a failure.
 set -euo pipefail
@@ -82,19 +82,27 @@ prepare() {
   [ $status != 77 ] || exit 77
   [ $status = 0 ] || fail "no kernel for the guest"
 }
+# replay_outside: every trace that came out, on soft.
+replay_outside() {
+  [ $failed != 77 ] || exit 77
+  shopt -s nullglob
+  for trace in "$lab"/out/*.dvt; do
+    seconds_of "$dejavm" replay "$trace" -accel soft 2> "$lab/replay.err" ||
+      { failed=1; echo "FAILED: replaying $(basename "$trace") on soft:"; cat "$lab/replay.err"; continue; }
+    echo "$(basename "$trace") on soft in $took s: $(tail -n 1 "$lab/replay.err")"
+  done
+}
 inside() { "$here/kvm_lab.sh" "$lab" "$here/kvm_lab_test.sh" "$lab" "$build" "$kernels" "inside-$what"; }
 
+failed=0
 case $what in
   contract)
     exec "$here/kvm_lab.sh" "$lab" "$build/tests/contract/contract_tests" --gtest_brief=1 --gtest_filter='-*/soft'
     ;;
   record)
     [ "${DEJAVM_REPEAT:-}" != full ] || prepare debian_kernel.sh lab
-    inside || exit
-    for kind in "${computing[@]}"; do
-      "$dejavm" replay "$lab/out/$kind.dvt" -accel soft 2> "$lab/replay.err" || fail "replaying compute_$kind: $(cat "$lab/replay.err")"
-      echo "compute_$kind on soft: $(tail -n 1 "$lab/replay.err")"
-    done
+    inside || failed=$?
+    replay_outside
     ;;
   drivers)
     if [ "${DEJAVM_REPEAT:-}" != full ]; then
@@ -104,7 +112,9 @@ case $what in
     prepare driver_lab.sh lab-drivers
     mkdir -p "$lab"
     head -c 64M /dev/urandom > "$lab/random.img"
-    inside || exit
+    inside || failed=$?
+    replay_outside
     ;;
   *) fail "there is no part '$what'" ;;
 esac
+exit $failed

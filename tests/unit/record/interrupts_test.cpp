@@ -107,6 +107,42 @@ TEST(Interrupts, BetweenExitsAreRecordedWithTheWholeState) {
   EXPECT_EQ(r.where(1).state->ram_digest, vm::RamDigest(vm::FakeMachine(r.clock).memory()).value());  // all zero so far
 }
 
+TEST(Interrupts, AfterAKickAtAReturnEnterWhereItLeads) {
+  constexpr uint8_t kRet = 0xc3;
+  Recording r(with_handler({vm::sti(), vm::read(kDevice), vm::nop(), vm::nop(), vm::nop(), kPowerOff}));
+  constexpr uint64_t kReturn = vm::kCode + 8;
+  *r.machine.memory().host(kReturn) = kRet;
+  r.vcpu.kick_now = [&] {
+    if (r.vcpu.quick_registers().rip != kReturn || !r.vcpu.delivered.empty()) return false;
+    r.machine.vectors.push_back(0x21);
+    return true;
+  };
+
+  r.go();
+
+  ASSERT_EQ(r.where(1).placement, Placement::state);
+  EXPECT_EQ(r.where(1).state->cpu.rip, kReturn + 4);
+}
+
+TEST(Interrupts, AfterAKickInCodeThatWasJustWrittenEnterWhereOlderCodeRuns) {
+  constexpr uint64_t kOlderCode = vm::kCode + vm::kPageSize;
+  vm::Program program =
+      with_handler({vm::sti(), vm::read(kDevice), vm::store(vm::kCode + 0x800), vm::nop(), vm::nop(), vm::jump(kOlderCode)});
+  program.add(kOlderCode, {vm::nop(), kPowerOff});
+  Recording r(program);
+  r.machine.device.on_read = [](unsigned, uint64_t) -> uint64_t { return 1; };  // what the guest stores
+  r.vcpu.kick_now = [&] {
+    if (r.vcpu.quick_registers().rip != vm::kCode + 12 || !r.vcpu.delivered.empty()) return false;
+    r.machine.vectors.push_back(0x21);
+    return true;
+  };
+
+  r.go();
+
+  ASSERT_EQ(r.where(1).placement, Placement::state);
+  EXPECT_EQ(r.where(1).state->cpu.rip, kOlderCode);
+}
+
 TEST(Interrupts, TwoThatWaitEnterOneAfterTheOther) {
   Recording r(with_handler({vm::sti(), vm::nop(), vm::write(kDevice, 1), vm::nop(), kPowerOff}));
   r.on_write = [&r](uint64_t offset, uint64_t) {
