@@ -1,6 +1,7 @@
 #include "tcg_differences.h"
 
 #include <algorithm>
+#include <cstring>
 #include <span>
 
 namespace dejavm::differential {
@@ -169,6 +170,33 @@ bool only_conditions_of_x87_differ(const Ends& ends) {
   return soft == ends.kvm.state;
 }
 
+bool tests_bit(const RandomInstruction& random) { return random.insn.meta.category == ZYDIS_CATEGORY_BITBYTE; }
+
+/// Which of two NaNs an instruction gives is the only difference.
+bool only_nans_differ(const Ends& ends) {
+  constexpr uint32_t kInfinity = 0x7f800000, kInfinityOfDouble = 0x7ff00000, kMagnitude = 0x7fffffff;
+  vm::CpuState soft = ends.soft.state;
+  for (size_t i = 0; i < soft.fpu.xmm.size(); ++i) {
+    uint32_t kvm_lanes[4], soft_lanes[4];
+    std::memcpy(kvm_lanes, ends.kvm.state.fpu.xmm[i].data(), sizeof kvm_lanes);
+    std::memcpy(soft_lanes, soft.fpu.xmm[i].data(), sizeof soft_lanes);
+    for (size_t lane = 0; lane < 4; ++lane) {
+      bool single = (kvm_lanes[lane] & kMagnitude) > kInfinity && (soft_lanes[lane] & kMagnitude) > kInfinity;
+      bool is_double = (kvm_lanes[lane | 1] & kInfinityOfDouble) == kInfinityOfDouble &&
+                       (soft_lanes[lane | 1] & kInfinityOfDouble) == kInfinityOfDouble;
+      if (single || is_double) soft_lanes[lane] = kvm_lanes[lane];
+    }
+    std::memcpy(soft.fpu.xmm[i].data(), soft_lanes, sizeof soft_lanes);
+  }
+  return soft == ends.kvm.state;
+}
+
+/// At the last byte of a segment.
+bool is_string_at_limit(const RandomInstruction& random, const vm::CpuState& state) {
+  bool at_end = (state.gpr[vm::rsi] & 0xffff) == 0xffff || (state.gpr[vm::rdi] & 0xffff) == 0xffff;
+  return random.insn.meta.category == ZYDIS_CATEGORY_STRINGOP && at_end;
+}
+
 bool converts_mmx(const RandomInstruction& random) {
   switch (random.insn.mnemonic) {
     case ZYDIS_MNEMONIC_CVTPI2PS:
@@ -289,14 +317,32 @@ constexpr Known kKnown[] = {
      }},
     {"translate.c, gen_cmps(): the operand in RDI is read first",
      [](const Ends& ends) {
-       return ends.kvm.fault && ends.soft.fault && ends.kvm.fault->address == ends.soft.fault->address &&
-              ends.last() != nullptr && is_cmps(*ends.last());
+       constexpr auto kShutdown = Outcome::Kind::shutdown;
+       bool both_ended = ends.kvm.kind == kShutdown && ends.soft.kind == kShutdown;
+       bool both_faulted = ends.kvm.fault && ends.soft.fault && ends.kvm.fault->address == ends.soft.fault->address;
+       if (both_ended) return std::ranges::any_of(ends.test.instructions, is_cmps);
+       return both_faulted && ends.last() != nullptr && is_cmps(*ends.last());
      }},
     {"translate.c, disas_insn(): F2 and F3 in front of LOOPE and LOOPNE do nothing; to AMD's CPUs they are the condition",
      [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, is_prefixed_loop); }},
     {"translate.c, gen_enter(): ENTER's nested frame pointers are copied in an order of its own, and stay where it then "
      "faults",
      [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, is_nested_enter); }},
+    {"translate.c: an instruction that needs the flags, and whose access KVM or the guest first maps, leaves what is no "
+     "flags",
+     [](const Ends& ends) {
+       vm::CpuState soft = ends.soft.state;
+       soft.rflags = ends.kvm.state.rflags;
+       soft.dr6 = ends.kvm.state.dr6;  // TF may be among it
+       return std::ranges::any_of(ends.test.instructions, needs_flags) && ends.same_accesses() && soft == ends.kvm.state;
+     }},
+    {"KVM's emulator raises #UD for MOV of a segment register with REX.R, where it does the access to a device",
+     [](const Ends& ends) {
+       const RandomInstruction* last = ends.last();
+       return ends.kvm.fault && ends.kvm.fault->vector == kInvalidOpcode && last != nullptr &&
+              last->insn.mnemonic == ZYDIS_MNEMONIC_MOV && last->has_register(ZYDIS_REGCLASS_SEGMENT) &&
+              last->insn.raw.rex.R != 0;
+     }},
     {"translate.c: what an instruction that needs the flags does to a device leaves KVM's emulator with the wrong ones",
      [](const Ends& ends) {
        return std::ranges::any_of(ends.test.instructions, needs_flags) && !ends.kvm.accesses.empty() &&
@@ -304,8 +350,17 @@ constexpr Known kKnown[] = {
      }},
     {"translate.c, disas_insn(): #UD for a prefetch of a register (0F 18)",
      [](const Ends& ends) {
-       return ends.kvm.fault && ends.kvm.fault->vector == kInvalidOpcode && ends.last() != nullptr &&
-              is_hint_of_register(*ends.last());
+       bool invalid =
+           ends.kvm.kind == Outcome::Kind::shutdown || (ends.kvm.fault && ends.kvm.fault->vector == kInvalidOpcode &&
+                                                        ends.last() != nullptr && is_hint_of_register(*ends.last()));
+       return invalid && std::ranges::any_of(ends.test.instructions, is_hint_of_register);
+     }},
+    {"KVM's emulator raises the #MF that TCG does not, before it accesses a device for an MMX instruction",
+     [](const Ends& ends) {
+       constexpr uint8_t kX87Fault = 16;
+       const RandomInstruction* last = ends.last();
+       return ends.kvm.fault && ends.kvm.fault->vector == kX87Fault && last != nullptr &&
+              last->has_register(ZYDIS_REGCLASS_MMX);
      }},
     {"TCG checks no limit of the code segment; soft raises #GP for a near branch beyond it",
      [](const Ends& ends) {
@@ -338,12 +393,24 @@ constexpr Known kKnown[] = {
        const RandomInstruction* refused = ends.soft_last();
        return refused != nullptr && ends.soft.fault->vector == kGeneralProtection && loads_mxcsr(*refused);
      }},
-    {"mem_helper.c: CMPXCHG8B leaves other flags than ZF as of operands before",
+    {"mem_helper.c: CMPXCHG8B leaves other flags than ZF as of operands before, and reserved ones",
      [](const Ends& ends) {
-       constexpr uint64_t kLow = 0xbf, kOf = 0x800;  // with the reserved ones, which it sets, too
+       return std::ranges::any_of(ends.test.instructions, is_wide_exchange) &&
+              ((ends.kvm.state.rflags ^ ends.soft.state.rflags) & ~uint64_t{1 << 6}) != 0;
+     }},
+    {"BT behind a page that KVM maps: AF and OF are as at the start of a block of TCG (tcg_flags.h)",
+     [](const Ends& ends) {
+       constexpr uint64_t kAfAndOf = 0x810;
        vm::CpuState soft = ends.soft.state;
-       soft.rflags = (soft.rflags & ~(kLow | kOf)) | (ends.kvm.state.rflags & (kLow | kOf));
-       return std::ranges::any_of(ends.test.instructions, is_wide_exchange) && soft == ends.kvm.state;
+       soft.rflags ^= (soft.rflags ^ ends.kvm.state.rflags) & kAfAndOf;
+       return std::ranges::any_of(ends.test.instructions, tests_bit) && soft == ends.kvm.state;
+     }},
+    {"softfloat-specialize.c.inc, pickNaN(): SSE's choice of two NaNs is that of the x87", only_nans_differ},
+    {"KVM's emulator checks the limit of a segment for a string instruction at its last byte",
+     [](const Ends& ends) {
+       bool refused = ends.kvm.fault && ends.kvm.fault->vector == kGeneralProtection;
+       return ends.mode == Mode::real16 && refused && ends.last() != nullptr &&
+              is_string_at_limit(*ends.last(), ends.kvm.state);
      }},
     {"ops_sse.h: MIN and MAX give the operand that MXCSR.DAZ takes for zero as it is",
      [](const Ends& ends) {
@@ -358,6 +425,12 @@ constexpr Known kKnown[] = {
      [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, is_crc_of_16_bits); }},
     {"KVM's emulator, which pushes where the stack is a device, writes 2 bytes of a selector",
      [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, pushes_segment) && !ends.same_accesses(); }},
+    {"KVM stops at an instruction whose page fault it cannot deliver to a stack in a device, and has set CR2",
+     [](const Ends& ends) {
+       vm::CpuState soft = ends.soft.state;
+       soft.cr2 = ends.kvm.state.cr2;
+       return ends.kvm.kind == Outcome::Kind::stopped && soft == ends.kvm.state && ends.same_accesses();
+     }},
     {"KVM's emulator gets PUSHA and POPA wrong on a device",
      [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, moves_all) && !ends.soft.accesses.empty(); }},
     {"fpu_helper.c, helper_fprem_common(): no conditions of what is no number",
