@@ -27,23 +27,36 @@ void Comparison::prepare(const TestCase& test) {
 Status Comparison::run(const TestCase& test) {
   prepare(test);
   TRY_ASSIGN(Outcome kvm, guests_.run_kvm(test.state));
+  compare(test, kvm);
+  return {};
+}
+
+void Comparison::compare(const TestCase& test, const Outcome& kvm, const std::vector<ChangedWord>& words) {
+  prepare(test);
+  for (const ChangedWord& word : words) {
+    guests_.write_kvm(word.address, {reinterpret_cast<const uint8_t*>(&word.value), sizeof word.value});
+  }
+  compare(test, kvm);
+}
+
+void Comparison::compare(const TestCase& test, const Outcome& kvm) {
   ++tally_.runs;
   if (kvm.kind == Outcome::Kind::endless) {
     ++tally_.endless;
-    return {};
+    return;
   }
   std::optional<uint64_t> stop;
   if (kvm.kind == Outcome::Kind::stopped) {
     stop = kvm.state.linear_rip();
     if (const RandomInstruction* refused = test.at(*stop)) ++tally_.refused[mnemonic(*refused)];
-    if (*stop == test.code) return {};
+    if (*stop == test.code) return;
   }
   for (Engine engine : kSoftEngines) {
     Outcome soft = guests_.run_soft(engine, test.state, stop);
     if (engine == Engine::interpreter) count(test, soft.steps);
     std::string text = difference(engine, kvm, soft);
     if (text.empty()) continue;
-    if (auto reason = known_difference(test, guests_.image().mode, kvm, soft)) {
+    if (auto reason = known_difference(test, guests_.image(), kvm, soft)) {
       ++tally_.known[*reason];
     } else if (overwrites_itself(test)) {
       ++tally_.known["a REP that writes over itself goes on where processors have it already, and is fetched anew by soft"];
@@ -54,9 +67,8 @@ Status Comparison::run(const TestCase& test) {
     } else {
       report(test, fmt::format("    {}: {}\n", name(engine), text));
     }
-    return {};
+    return;
   }
-  return {};
 }
 
 void Comparison::count(const TestCase& test, uint64_t steps) {

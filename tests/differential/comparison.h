@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "answers.h"
 #include "guests.h"
 #include "test_case.h"
 
@@ -34,11 +35,14 @@ class Comparison {
 
   /// An error where KVM fails.
   Status run(const TestCase& test);
+  /// With what KVM made of it elsewhere.
+  void compare(const TestCase& test, const Outcome& kvm, const std::vector<ChangedWord>& words);
 
  private:
   static constexpr uint64_t kExamples = 3;
 
   void prepare(const TestCase& test);
+  void compare(const TestCase& test, const Outcome& kvm);
   void count(const TestCase& test, uint64_t steps);
   std::string difference(Engine engine, const Outcome& kvm, const Outcome& soft) const;
   bool overwrites_itself(const TestCase& test) const;

@@ -128,8 +128,8 @@ const char* name(Mode mode) {
 
 unsigned code_bits(Mode mode) { return mode == Mode::real16 ? 16 : mode == Mode::flat32 ? 32 : 64; }
 
-GuestImage make_image(Mode mode) {
-  GuestImage image{.mode = mode, .ram = std::vector<uint8_t>(kRamSize, kHalt), .start = {}};
+GuestImage make_image(Mode mode, bool on_tcg) {
+  GuestImage image{.mode = mode, .on_tcg = on_tcg, .ram = std::vector<uint8_t>(kRamSize, kHalt), .start = {}};
   std::mt19937_64 random(0);
   for (uint64_t at = kData; at < kData + kDataSize; at += 8) put(image, at, random_value(random, mode));
   if (has_paging(mode)) put_page_tables(image);

@@ -41,11 +41,12 @@ inline uint64_t data_offset(Mode mode) { return mode == Mode::real16 ? 0 : kData
 
 struct GuestImage {
   Mode mode = Mode::real16;
+  bool on_tcg = false;  ///< KVM's CPU is QEMU's TCG
   std::vector<uint8_t> ram;
   vm::CpuState start;  ///< RIP at kCode
 };
 
 /// Data is random, the same in every run; code is HLT.
-GuestImage make_image(Mode mode);
+GuestImage make_image(Mode mode, bool on_tcg);
 
 }  // namespace dejavm::differential

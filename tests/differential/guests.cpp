@@ -1,5 +1,7 @@
 #include "guests.h"
 
+#include <cpuid.h>
+
 #include <cstring>
 
 #include "base/check.h"
@@ -14,6 +16,17 @@ constexpr size_t kManyAccesses = 64;     // of one run: beyond any that is not a
 constexpr uint64_t kManySteps = 300000;  // beyond a REP over all of RAM
 
 uint64_t device_answer(const vm::Access& access) { return access.addr * 0x9e3779b97f4a7c15 ^ 0x5851f42d4c957f2d; }
+
+/// Instructions that the CPU executes for a guest whatever CPUID tells it: soft gets them, too.
+void show_hidden(vm::CpuModel& model) {
+  constexpr uint32_t kStandard = 1 << 0 | 1 << 1 | 1 << 9 | 1 << 19 | 1 << 20 | 1 << 25;  // SSE3 to SSE4.2, PCLMUL, AES
+  constexpr uint32_t kExtended = 1 << 6;                                                  // SSE4a
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  for (vm::CpuidLeaf& leaf : model.cpuid) {
+    uint32_t shown = leaf.function == 1 ? kStandard : leaf.function == 0x80000001 ? kExtended : 0;
+    if (shown != 0 && __get_cpuid(leaf.function, &eax, &ebx, &ecx, &edx) != 0) leaf.ecx |= ecx & shown;
+  }
+}
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
@@ -43,6 +56,15 @@ Guests::Guests(std::unique_ptr<kvm::KvmHost> host, vm::CpuModel model, std::vect
 Result<std::unique_ptr<Guests>> Guests::create() {
   TRY_ASSIGN(auto host, kvm::KvmHost::open());
   TRY_ASSIGN(vm::CpuModel model, kvm::effective_model(*host, vm::dejavm64_v1()));
+  show_hidden(model);
+  TRY_ASSIGN(auto guests, make(std::move(host), std::move(model)));
+  TRY(guests->make_kvm_vcpu());
+  return guests;
+}
+
+Result<std::unique_ptr<Guests>> Guests::create_without_kvm(vm::CpuModel model) { return make(nullptr, std::move(model)); }
+
+Result<std::unique_ptr<Guests>> Guests::make(std::unique_ptr<kvm::KvmHost> host, vm::CpuModel model) {
   std::vector<Side> sides;
   for (Engine engine : {Engine::kvm, Engine::interpreter, Engine::translator}) {
     TRY_ASSIGN(Side side, make_side());
@@ -55,7 +77,6 @@ Result<std::unique_ptr<Guests>> Guests::create() {
     Side& side = guests->side(engine);
     TRY_ASSIGN(side.vcpu, soft::create_vcpu(side.memory, guests->model_, how));
   }
-  TRY(guests->make_kvm_vcpu());
   return guests;
 }
 
@@ -68,16 +89,24 @@ Status Guests::make_kvm_vcpu() {
   return {};
 }
 
-void Guests::enter(Mode mode) { image_ = make_image(mode); }
+void Guests::enter(Mode mode) { image_ = make_image(mode, model_.kind == vm::CpuKind::tcg); }
+
+void Guests::reset(Side& side) {
+  for (uint64_t at = 0; at < kRamSize; at += vm::kPageSize) {
+    const uint8_t* page = image_.ram.data() + at;
+    if (std::memcmp(side.memory.host(at), page, vm::kPageSize) == 0) continue;
+    CHECK(side.memory.write({at}, {page, vm::kPageSize}, vm::Writer::loader).has_value());
+  }
+}
 
 void Guests::reset() {
-  for (Side& side : sides_) {
-    for (uint64_t at = 0; at < kRamSize; at += vm::kPageSize) {
-      const uint8_t* page = image_.ram.data() + at;
-      if (std::memcmp(side.memory.host(at), page, vm::kPageSize) == 0) continue;
-      CHECK(side.memory.write({at}, {page, vm::kPageSize}, vm::Writer::loader).has_value());
-    }
-  }
+  for (Side& side : sides_) reset(side);
+}
+
+void Guests::reset_kvm() { reset(side(Engine::kvm)); }
+
+void Guests::write_kvm(uint64_t gpa, ByteSpan bytes) {
+  CHECK(side(Engine::kvm).memory.write({gpa}, bytes, vm::Writer::loader).has_value());
 }
 
 void Guests::write(uint64_t gpa, ByteSpan bytes) {

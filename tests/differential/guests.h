@@ -48,12 +48,19 @@ struct Outcome {
 class Guests {
  public:
   static Result<std::unique_ptr<Guests>> create();
+  /// Soft alone, as the KVM that has this model: KVM's RAM becomes what it left behind (write_kvm()).
+  static Result<std::unique_ptr<Guests>> create_without_kvm(vm::CpuModel model);
+
+  const vm::CpuModel& model() const { return model_; }
 
   void enter(Mode mode);
   const GuestImage& image() const { return image_; }
   /// All RAMs become the image.
   void reset();
   void write(uint64_t gpa, ByteSpan bytes);
+  /// KVM's alone.
+  void reset_kvm();
+  void write_kvm(uint64_t gpa, ByteSpan bytes);
 
   /// An error where KVM cannot make a new vCPU after one that did not end.
   Result<Outcome> run_kvm(const vm::CpuState& state);
@@ -79,6 +86,8 @@ class Guests {
 
   Guests(std::unique_ptr<kvm::KvmHost> host, vm::CpuModel model, std::vector<Side> sides);
   static Result<Side> make_side();
+  static Result<std::unique_ptr<Guests>> make(std::unique_ptr<kvm::KvmHost> host, vm::CpuModel model);
+  void reset(Side& side);
   Outcome run(Side& side, const vm::CpuState& state);
   std::optional<Fault> fault(const Side& side, const vm::CpuState& state) const;
   static bool answer(Side& side, const vm::Exit& exit);
@@ -86,7 +95,7 @@ class Guests {
   Side& side(Engine engine) { return sides_[static_cast<size_t>(engine)]; }
   const Side& side(Engine engine) const { return sides_[static_cast<size_t>(engine)]; }
 
-  std::unique_ptr<kvm::KvmHost> host_;
+  std::unique_ptr<kvm::KvmHost> host_;  // null: without KVM
   vm::CpuModel model_;
   std::vector<Side> sides_;  // by Engine
   GuestImage image_;

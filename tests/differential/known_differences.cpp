@@ -4,6 +4,7 @@
 
 #include "engine/soft/flags.h"
 #include "engine/soft/translate/flag_effects.h"
+#include "tcg_differences.h"
 
 namespace dejavm::differential {
 namespace {
@@ -348,14 +349,18 @@ const char* known_stack(const TestCase& test, Mode mode, const Outcome& kvm, con
 
 }  // namespace
 
-bool may_differ(const RandomInstruction& random, Mode mode) {
+bool may_differ(const RandomInstruction& random, const GuestImage& image) {
+  if (image.on_tcg) return may_differ_on_tcg(random, image.mode);
   for (const Known& known : kKnown) {
-    if (known.concerns(random, mode)) return true;
+    if (known.concerns(random, image.mode)) return true;
   }
   return false;
 }
 
-std::optional<std::string> known_difference(const TestCase& test, Mode mode, const Outcome& kvm, const Outcome& soft) {
+std::optional<std::string> known_difference(const TestCase& test, const GuestImage& image, const Outcome& kvm,
+                                            const Outcome& soft) {
+  Mode mode = image.mode;
+  if (image.on_tcg) return known_difference_on_tcg(test, mode, kvm, soft);
   if (const char* reason = known_fault(test, mode, kvm, soft)) return reason;
   if (const char* reason = known_stack(test, mode, kvm, soft)) return reason;
   if (mode == Mode::user64 && loads_hidden_mxcsr(test, kvm, soft)) {

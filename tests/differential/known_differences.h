@@ -10,9 +10,10 @@
 namespace dejavm::differential {
 
 /// Whether a difference of this instruction is known that later instructions would spread: it is run alone.
-bool may_differ(const RandomInstruction& random, Mode mode);
+bool may_differ(const RandomInstruction& random, const GuestImage& image);
 
 /// The reason of a difference that is known; nullopt: a bug.
-std::optional<std::string> known_difference(const TestCase& test, Mode mode, const Outcome& kvm, const Outcome& soft);
+std::optional<std::string> known_difference(const TestCase& test, const GuestImage& image, const Outcome& kvm,
+                                            const Outcome& soft);
 
 }  // namespace dejavm::differential

@@ -11,6 +11,7 @@
 #include <span>
 #include <string_view>
 
+#include "answers.h"
 #include "comparison.h"
 
 namespace dejavm::differential {
@@ -19,6 +20,7 @@ namespace {
 constexpr int kSuccess = 0, kError = 1, kUsage = 2, kDifferent = 3, kSkipped = 77;
 constexpr const char* kHelp =
     R"(usage: differential [--mode MODE] [--count N] [--seed S] [--case N] [--soak]
+                    [--save FILE | --answers FILE]
 
 Runs random instructions on KVM and on the soft engine, interpreted and translated, and compares all that they leave behind.
 
@@ -26,6 +28,8 @@ Runs random instructions on KVM and on the soft engine, interpreted and translat
   --count N     instructions in each mode (default 20000)
   --seed S      other instructions (default 1)
   --case N      only the case of this number, with its difference if it has one; wants --mode
+  --save FILE   only runs KVM and keeps what it leaves behind; --count is then of the instructions that the cases hold
+  --answers FILE  compares soft with the KVM that wrote FILE; the cases are those of FILE
   --soak        does nothing but where DEJAVM_REPEAT=full, which ./dev test --full sets
 
 Exit status 0: no unexplained difference; 1: KVM failed; 2: wrong arguments; 3: differences; 77: nothing to do here.
@@ -35,6 +39,7 @@ struct Options {
   uint64_t count = 20000, seed = 1;
   std::string mode = "all";
   std::optional<uint64_t> only;
+  std::string save, answers;
   bool soak = false;
   bool help = false;
 };
@@ -61,13 +66,18 @@ std::optional<std::string> parse(std::span<char*> arguments, Options& options) {
       options.help = true;
     } else if (option == "--soak") {
       options.soak = true;
-    } else if (option != "--mode" && option != "--count" && option != "--seed" && option != "--case") {
+    } else if (option != "--mode" && option != "--count" && option != "--seed" && option != "--case" && option != "--save" &&
+               option != "--answers") {
       return fmt::format("unknown option '{}'", option);
     } else if (i + 1 == arguments.size()) {
       return fmt::format("{} wants a value", option);
     } else {
       std::string_view value = arguments[++i];
       auto parsed = number(value);
+      if (option == "--save" || option == "--answers") {
+        (option == "--save" ? options.save : options.answers) = value;
+        continue;
+      }
       if (option == "--mode") {
         if (!is_mode(value)) return fmt::format("'{}' is no mode", value);
         options.mode = value;
@@ -111,16 +121,100 @@ Status run_mode(Guests& guests, Mode mode, const Options& options, Tally& tally)
   return {};
 }
 
+Status save_mode(Guests& guests, Mode mode, const Options& options, AnswerFile& file) {
+  guests.enter(mode);
+  CaseSource cases(guests.image());
+  uint64_t instructions = 0;
+  for (uint64_t i = 0; instructions < options.count; ++i) {
+    TestCase test = cases.make(options.seed, i);
+    instructions += test.instructions.size();
+    TRY_ASSIGN(Answer answer, ask_kvm(guests, test));
+    answer.seed = options.seed;
+    TRY(file.append(answer, test));
+  }
+  fmt::print("{}: {} instructions saved\n", name(mode), instructions);
+  std::fflush(stdout);
+  return {};
+}
+
+Status save(Guests& guests, const Options& options) {
+  TRY_ASSIGN(AnswerFile file, AnswerFile::create(options.save, guests.model()));
+  for (Mode mode : kModes) {
+    if (options.mode == "all" || options.mode == name(mode)) TRY(save_mode(guests, mode, options, file));
+  }
+  return file.close();
+}
+
+/// Of a whole file of answers.
+struct Compared {
+  Tally tallies[std::size(kModes)];
+  double seconds[std::size(kModes)] = {};
+  uint64_t stale = 0;  ///< cases that are others by now
+};
+
+Status compare_answers(const Options& options, Compared& compared) {
+  vm::CpuModel model = vm::dejavm64_v1();
+  TRY_ASSIGN(AnswerFile file, AnswerFile::open(options.answers, model));
+  TRY_ASSIGN(auto guests, Guests::create_without_kvm(std::move(model)));
+  std::optional<CaseSource> cases;
+  Answer answer;
+  for (;;) {
+    TRY_ASSIGN(bool more, file.next(answer));
+    if (!more) return {};
+    if (options.mode != "all" && options.mode != name(answer.mode)) continue;
+    if (options.only && *options.only != answer.number) continue;
+    if (!cases || guests->image().mode != answer.mode) {
+      guests->enter(answer.mode);
+      cases.emplace(guests->image());
+    }
+    TestCase test = cases->make(answer.seed, answer.number);
+    if (fingerprint(test) != answer.fingerprint) {
+      ++compared.stale;
+      continue;
+    }
+    file.complete(answer, test);
+    auto begin = std::chrono::steady_clock::now();
+    auto mode = static_cast<size_t>(answer.mode);
+    Comparison(*guests, compared.tallies[mode]).compare(test, answer.outcome, answer.words);
+    compared.seconds[mode] += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  }
+}
+
+int run_answers(const Options& options) {
+  Compared compared;
+  if (auto status = compare_answers(options, compared); !status) {
+    fmt::print("{}\n", status.error().what);
+    return kError;
+  }
+  uint64_t different = 0, instructions = 0;
+  for (Mode mode : kModes) {
+    const Tally& tally = compared.tallies[static_cast<size_t>(mode)];
+    if (tally.runs == 0) continue;
+    print(mode, tally, compared.seconds[static_cast<size_t>(mode)]);
+    different += tally.different;
+    instructions += tally.instructions;
+  }
+  if (compared.stale != 0) fmt::print("{} cases are others by now: save them again\n", compared.stale);
+  fmt::print("{} instructions, {} runs with unexplained differences\n", instructions, different);
+  return different != 0 ? kDifferent : compared.stale != 0 ? kError : kSuccess;
+}
+
 int run(const Options& options) {
   const char* repeat = std::getenv("DEJAVM_REPEAT");
   if (options.soak && (repeat == nullptr || std::strcmp(repeat, "full") != 0)) {
     fmt::print("skipped: ./dev test --full runs it\n");
     return kSkipped;
   }
+  if (!options.answers.empty()) return run_answers(options);
   auto guests = Guests::create();
   if (!guests) {
     fmt::print("skipped: {}\n", guests.error().what);
     return kSkipped;
+  }
+  if (!options.save.empty()) {
+    auto saved = save(**guests, options);
+    if (!saved) fmt::print("{}\n", saved.error().what);
+    return saved ? kSuccess : kError;
   }
   uint64_t different = 0, instructions = 0;
   for (Mode mode : kModes) {

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "comparable.h"
+#include "tcg_differences.h"
 
 namespace dejavm::differential {
 
@@ -50,7 +51,7 @@ std::optional<RandomInstruction::Field> RandomInstruction::distance() const {
   return Field{field.offset, size_t{field.size} / 8};
 }
 
-InstructionSource::InstructionSource(Mode mode) : mode_(mode), decoder_{} {
+InstructionSource::InstructionSource(Mode mode, bool on_tcg) : mode_(mode), on_tcg_(on_tcg), decoder_{} {
   ZydisMachineMode machine = ZYDIS_MACHINE_MODE_LONG_64;
   ZydisStackWidth stack = ZYDIS_STACK_WIDTH_64;
   if (code_bits(mode) == 16) {
@@ -91,8 +92,8 @@ RandomInstruction InstructionSource::instruction(std::mt19937_64& random) const 
       made.bytes[at++] = 0x0f;
       if (one_in(8)) made.bytes[at++] = one_in(2) ? 0x38 : 0x3a;  // SSSE3 to SSE4.2, which chance would hardly make
     }
-    if (!decode(made) || !comparable(made, mode_)) continue;
-    if (mode_ != Mode::user64 && is_vector_or_x87(made.insn) && !one_in(16)) continue;
+    if (!decode(made) || !comparable(made, mode_) || (on_tcg_ && tcg_misreads(made))) continue;
+    if (mode_ != Mode::user64 && !on_tcg_ && is_vector_or_x87(made.insn) && !one_in(16)) continue;
     return made;
   }
 }

@@ -34,7 +34,8 @@ struct RandomInstruction {
 
 class InstructionSource {
  public:
-  explicit InstructionSource(Mode mode);
+  /// `on_tcg`: leaves out what QEMU's TCG takes for another instruction.
+  InstructionSource(Mode mode, bool on_tcg);
 
   /// A valid instruction of the mode that can be compared (see comparable() in the source).
   RandomInstruction instruction(std::mt19937_64& random) const;
@@ -43,6 +44,7 @@ class InstructionSource {
   bool decode(RandomInstruction& random) const;
 
   Mode mode_;
+  bool on_tcg_;
   ZydisDecoder decoder_;
 };
 

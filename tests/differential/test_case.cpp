@@ -63,7 +63,7 @@ void CaseSource::choose_instructions(std::mt19937_64& random, TestCase& test) co
   while (test.instructions.size() < count) {
     RandomInstruction made = instructions_.instruction(random);
     // TF would come and go between the instructions of a sequence; what has a known difference would hide all others.
-    if (count > 1 && (is_popf(made) || may_differ(made, image_.mode))) continue;
+    if (count > 1 && (is_popf(made) || may_differ(made, image_))) continue;
     aim(random, made, behind);
     behind.insert(behind.begin(), made.length());
     test.instructions.insert(test.instructions.begin(), made);
@@ -88,7 +88,8 @@ void CaseSource::scramble(std::mt19937_64& random, TestCase& test) const {
   }
   constexpr uint64_t kStatus = 0x8d5, kDirection = 0x400;
   state.rflags = image_.start.rflags | (random() & kStatus) | (random() % 4 == 0 ? kDirection : 0);
-  if (image_.mode == Mode::user64) scramble_fpu(random, state.fpu);  // elsewhere KVM's emulator runs next to none of it
+  if (image_.mode == Mode::user64 || image_.on_tcg)
+    scramble_fpu(random, state.fpu);  // elsewhere KVM's emulator runs next to none of it
 }
 
 void CaseSource::scramble_fpu(std::mt19937_64& random, vm::Fpu& fpu) const {

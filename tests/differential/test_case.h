@@ -29,7 +29,7 @@ struct TestCase {
 
 class CaseSource {
  public:
-  explicit CaseSource(const GuestImage& image) : image_(image), instructions_(image.mode) {}
+  explicit CaseSource(const GuestImage& image) : image_(image), instructions_(image.mode, image.on_tcg) {}
 
   /// The same for the same number.
   TestCase make(uint64_t seed, uint64_t number) const;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # What holds on genuine hardware virtualization: runs in the machine of kvm_lab.sh and replays outside what was recorded there.
 #
-#   kvm_lab_test.sh LAB BUILD KERNELS [contract|record|drivers]
+#   kvm_lab_test.sh LAB BUILD KERNELS [contract|record|drivers|differential]
 #
 # LAB: the directory of kvm_lab.sh. BUILD: build/release. KERNELS: where lab and lab-drivers are, the directories of debian_kernel.sh
 # and driver_lab.sh.
@@ -75,6 +75,21 @@ if [ "$what" = inside-drivers ]; then
   exit $failed
 fi
 
+if [ "$what" = inside-differential ]; then
+  cp "$build/tests/differential/differential" /tmp/
+  first=${DEJAVM_LAB_FIRST_SEED:-1001}
+  for seed in $(seq "$first" $((first + ${DEJAVM_LAB_SEEDS:-30} - 1))); do
+    for mode in real16 flat32 long64 user64; do
+      if timeout 20 /tmp/differential --mode $mode --count 5000 --seed "$seed" --save /tmp/answers > /dev/null; then
+        cp /tmp/answers "$LAB_OUT/$mode-$seed.answers"
+      else
+        echo "left out: $mode, seed $seed (exit status $?)"
+      fi
+    done
+  done
+  exit 0
+fi
+
 # prepare SCRIPT DIRECTORY: a guest's kernel and RAM disk.
 prepare() {
   local status=0
@@ -114,6 +129,22 @@ case $what in
     head -c 64M /dev/urandom > "$lab/random.img"
     inside || failed=$?
     replay_outside
+    ;;
+  differential)
+    if [ "${DEJAVM_REPEAT:-}" != full ]; then
+      echo "skipped: it takes a quarter of an hour: with DEJAVM_REPEAT=full only"
+      exit 77
+    fi
+    inside || exit
+    total=0
+    for answers in "$lab"/out/*.answers; do
+      "$build/tests/differential/differential" --answers "$answers" > "$lab/differential.txt" ||
+        { failed=1; echo "FAILED: $answers"; cat "$lab/differential.txt"; }
+      total=$((total + $(tail -n 1 "$lab/differential.txt" | cut -d ' ' -f 1)))
+    done
+    echo "$total instructions compared"
+    [ $total -gt 0 ] || fail "nothing was compared"
+    exit $failed
     ;;
   *) fail "there is no part '$what'" ;;
 esac

@@ -94,7 +94,7 @@ void Core::state_changed() {
     const vm::Segment& segment = cpu.segment[i];
     bool writable_data = segment.s != 0 && (segment.type & 0b1110) == 0b0010;  // data, grows up, writable
     bool plain = writable_data && segment.present != 0 && segment.unusable == 0;
-    plain_size_[i] = plain ? uint64_t{segment.limit} + 1 : 0;
+    plain_size_[i] = features.tcg ? UINT64_MAX : plain ? uint64_t{segment.limit} + 1 : 0;
   }
   auto is_flat = [this](unsigned i) { return cpu.segment[i].base == 0 && cpu.segment[i].limit == UINT32_MAX; };
   bool flat_data = true;
@@ -197,7 +197,7 @@ uint64_t Core::exchange_msr(uint32_t index, bool write, uint64_t value) {
 
 bool Core::needs_care() const {
   return (cpu.rflags & (kTf | kRf)) != 0 || cpu.interrupt_shadow != 0 || breaks_on_execution() ||
-         (code_bits_ != 64 && cpu.segment[vm::cs].limit != UINT32_MAX);
+         (code_bits_ != 64 && cpu.segment[vm::cs].limit != UINT32_MAX && !features.tcg);
 }
 
 /// False: the next instruction waits for an answer.
@@ -257,7 +257,8 @@ void Core::run_carefully(std::span<const Instruction> instructions) {
   bool first = true;
   for (const Instruction& insn : instructions) {
     if (!std::exchange(first, false) && at_breakpoint()) return;
-    if (code_bits_ != 64 && cpu.rip + insn.length - 1 > cpu.segment[vm::cs].limit) raise_gp();
+    bool beyond = code_bits_ != 64 && cpu.rip + insn.length - 1 > cpu.segment[vm::cs].limit;
+    if (beyond && !features.tcg) raise_gp();
     if (breaks_on_execution() && log.empty()) check_instruction_breakpoints();
     uint64_t at = cpu.rip, flags_before = cpu.rflags, count_before = cpu.gpr[vm::rcx];
     uint8_t shadow_before = std::exchange(cpu.interrupt_shadow, uint8_t{0});

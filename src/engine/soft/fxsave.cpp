@@ -120,7 +120,7 @@ void stmxcsr(Core& core, const Instruction& insn) {
 
 void emms(Core& core, const Instruction&) {
   require_mmx(core);
-  enter_mmx(core.cpu.fpu);
+  if (!core.features.tcg) enter_mmx(core.cpu.fpu);
   core.cpu.fpu.ftw = 0;
 }
 

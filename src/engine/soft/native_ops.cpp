@@ -15,12 +15,12 @@ void require_sse(const Core& core) {
 void require_mmx(const Core& core) {
   if ((core.cpu.cr0 & kCr0Em) != 0) raise(kInvalidOpcode);
   if ((core.cpu.cr0 & kCr0Ts) != 0) raise(kDeviceNotAvailable);
-  raise_pending_x87(core);
+  if (!core.features.tcg) raise_pending_x87(core);
 }
 
 void require_x87(const Core& core) {
   if ((core.cpu.cr0 & (kCr0Em | kCr0Ts)) != 0) raise(kDeviceNotAvailable);
-  raise_pending_x87(core);
+  if (!core.features.tcg) raise_pending_x87(core);
 }
 
 void raise_pending_x87(const Core& core) {
@@ -34,9 +34,10 @@ void enter_mmx(vm::Fpu& fpu) {
   fpu.ftw = 0xff;
 }
 
-void write_mmx(vm::Fpu& fpu, unsigned number, const uint8_t* value) {
-  std::memcpy(fpu.st[number].data(), value, 8);
-  std::memset(fpu.st[number].data() + 8, 0xff, 2);
+void write_mmx(Core& core, unsigned number, const uint8_t* value) {
+  uint8_t* to = core.cpu.fpu.st[number].data();
+  std::memcpy(to, value, 8);
+  if (!core.features.tcg) std::memset(to + 8, 0xff, 2);
 }
 
 uint8_t vector_register(ZydisRegister reg) {

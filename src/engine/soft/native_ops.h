@@ -52,8 +52,8 @@ inline unsigned stack_top(const vm::Fpu& fpu) { return fpu.fsw >> 11 & 7; }
 inline uint8_t* physical_register(vm::Fpu& fpu, unsigned number) { return fpu.st[(number - stack_top(fpu)) & 7].data(); }
 /// Every MMX instruction makes the stack's top 0 and all its registers valid.
 void enter_mmx(vm::Fpu& fpu);
-/// After enter_mmx(). The 16 bits above an MMX register become ones.
-void write_mmx(vm::Fpu& fpu, unsigned number, const uint8_t* value);
+/// After enter_mmx(). The 16 bits above an MMX register become ones (CpuKind::tcg leaves them).
+void write_mmx(Core& core, unsigned number, const uint8_t* value);
 
 /// Vector register operand number, of XMM or MMX registers; kNoRegister for others.
 uint8_t vector_register(ZydisRegister reg);
@@ -77,5 +77,7 @@ bool bind_fxsave(const Decoded& decoded, Instruction& insn);                    
 
 /// How vector_ops.cpp may run a mnemonic: the NativeUse bits that do not follow from its operands; nullopt: not at all.
 std::optional<uint16_t> vector_use(ZydisMnemonic mnemonic);  // vector_table.cpp
+/// With CpuKind::tcg: a memory operand of 16 bytes need not be aligned.
+bool takes_any_address_on_tcg(ZydisMnemonic mnemonic);  // vector_table.cpp
 
 }  // namespace dejavm::soft

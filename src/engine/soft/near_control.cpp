@@ -13,7 +13,7 @@ namespace dejavm::soft {
 void branch_to(Core& core, uint64_t target, unsigned operand_size) {
   target = truncate(target, operand_size);
   if (core.code_bits() == 64) {
-    if (!Core::canonical(target)) raise_gp();
+    if (!Core::canonical(target) && !core.features.tcg) raise_gp();  // which finds out when it fetches what is there
   } else if (target > core.cpu.segment[vm::cs].limit) {
     raise_gp();
   }
@@ -61,7 +61,9 @@ void call_indirect(Core& core, const Instruction& insn) {
 template <typename T>
 void return_near(Core& core, const Instruction& insn) {
   branch_to(core, peek_stack(core, sizeof(T)), sizeof(T));
-  set_stack_pointer(core, core.cpu.gpr[vm::rsp] + sizeof(T) + (insn.immediate & 0xffff));
+  uint64_t dropped = insn.immediate & 0xffff;
+  if (core.features.tcg) dropped = static_cast<uint64_t>(static_cast<int16_t>(dropped));
+  set_stack_pointer(core, core.cpu.gpr[vm::rsp] + sizeof(T) + dropped);
 }
 
 enum class LoopWhile : uint8_t { always, zero, not_zero };

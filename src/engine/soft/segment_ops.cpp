@@ -38,9 +38,9 @@ void move_from_segment(Core& core, const Instruction& insn) {
   }
 }
 
-/// A 32-bit push of a selector leaves the upper half of its slot alone, as KVM does it.
+/// A 32-bit push of a selector leaves the upper half of its slot alone, as KVM does it; CpuKind::tcg clears it.
 void push_segment(Core& core, const Instruction& insn) {
-  unsigned written = insn.operand_size == 4 ? 2 : insn.operand_size;
+  unsigned written = insn.operand_size == 4 && !core.features.tcg ? 2 : insn.operand_size;
   poke_stack(core, written, insn.operand_size, core.cpu.segment[insn.other].selector);
   set_stack_pointer(core, core.cpu.gpr[vm::rsp] - insn.operand_size);
 }

@@ -61,7 +61,7 @@ void FrameWriter::push(unsigned size, uint64_t value) {
   if (stack_.is_64_bit) {
     if (!Core::canonical(at) || !Core::canonical(at + size - 1)) raise(kStackFault, error_code_);
   } else {
-    if (!within_limit(stack_.segment, at, size)) raise(kStackFault, error_code_);
+    if (!core_.features.tcg && !within_limit(stack_.segment, at, size)) raise(kStackFault, error_code_);
     linear = static_cast<uint32_t>(stack_.segment.base + at);
   }
   write_linear(core_, linear, size, value, stack_.cpl == core_.cpl() ? Rights::program : Rights::system);

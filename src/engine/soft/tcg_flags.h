@@ -25,6 +25,15 @@
 // locked
 //   one, and XCHG, in a QEMU with one CPU, as the lab's is; with more, TCG makes those atomic and they fault as writes.
 // - FXSAVE leaves the last opcode, and what is reserved behind each x87 register, as they were in memory.
+// - No segment has a limit or a type for data, and 64-bit code may return or jump to what is not canonical: it faults there.
+// - A 32-bit PUSH of a segment register clears the upper half of its slot. RET's number of bytes has a sign.
+// - MMX instructions leave bits 64 to 79 of the x87 register (MOVDQ2Q clears them) and enter MMX mode before they access
+//   memory; CVTPI2PS and CVTPI2PD from memory enter it, too; EMMS leaves the stack's top. Nothing but FWAIT raises #MF.
+// - Some SSE instructions take any address (takes_any_address_on_tcg()); there is no #XM, and no denormal flag.
+// - RCPPS, RCPSS, RSQRTPS and RSQRTSS divide.
+// - The x87 stack neither underflows nor overflows, C1 tells of no rounding, there is no denormal exception, results are
+//   those of masked exceptions, and FCOMI and its kin leave OF, SF and AF.
+// - MASKMOVQ and MASKMOVDQU fault for the bytes only that they store.
 // - An address that is not canonical is #GP for the stack, too.
 // - Interrupts enter also where a REP string instruction has no iterations left, before RIP leaves it.
 // - A far transfer (jump, call, return, interrupt) sets no accessed bit of a descriptor. Frames of faults have no RF, but

@@ -82,13 +82,15 @@ void to_general(Core& core, const Instruction& insn) {
 
 void mmx_load(Core& core, const Instruction& insn) {
   require_mmx(core);
+  if (core.features.tcg) enter_mmx(core.cpu.fpu);
   uint64_t value = read_linear(core, effective_address(core, insn, insn.memory_size, false), insn.memory_size);
   enter_mmx(core.cpu.fpu);
-  write_mmx(core.cpu.fpu, insn.reg, reinterpret_cast<const uint8_t*>(&value));
+  write_mmx(core, insn.reg, reinterpret_cast<const uint8_t*>(&value));
 }
 
 void mmx_store(Core& core, const Instruction& insn) {
   require_mmx(core);
+  if (core.features.tcg) enter_mmx(core.cpu.fpu);
   uint64_t value = 0;
   std::memcpy(&value, physical_register(core.cpu.fpu, insn.reg), 8);
   write_linear(core, effective_address(core, insn, insn.memory_size, true), insn.memory_size, value);
@@ -100,14 +102,14 @@ void mmx_copy(Core& core, const Instruction& insn) {
   enter_mmx(core.cpu.fpu);
   uint8_t value[8];
   std::memcpy(value, core.cpu.fpu.st[insn.other].data(), 8);
-  write_mmx(core.cpu.fpu, insn.reg, value);
+  write_mmx(core, insn.reg, value);
 }
 
 void mmx_from_general(Core& core, const Instruction& insn) {
   require_mmx(core);
   uint64_t value = truncate(core.cpu.gpr[insn.condition], insn.operand_size);
   enter_mmx(core.cpu.fpu);
-  write_mmx(core.cpu.fpu, insn.reg, reinterpret_cast<const uint8_t*>(&value));
+  write_mmx(core, insn.reg, reinterpret_cast<const uint8_t*>(&value));
 }
 
 void mmx_to_general(Core& core, const Instruction& insn) {
@@ -126,11 +128,11 @@ void store_general(Core& core, const Instruction& insn) {
 }
 
 /// MASKMOVDQU and MASKMOVQ: bytes of the first register whose mask byte, in the second, has its top bit set. AMD CPUs raise
-/// the page faults of all bytes, stored or not (measured: Zen 4).
+/// the page faults of all bytes, stored or not (measured: Zen 4); CpuKind::tcg those of the bytes that it stores.
 void store_masked(Core& core, const Instruction& insn, const uint8_t* value, const uint8_t* mask, unsigned size) {
   uint64_t rdi = truncate(core.cpu.gpr[vm::rdi], insn.address_size);
   uint64_t address = core.linear(static_cast<vm::SegmentName>(insn.segment), rdi, size, true);
-  core.memory.probe_write(address, size);
+  if (!core.features.tcg) core.memory.probe_write(address, size);
   for (unsigned i = 0; i < size; ++i) {
     if ((mask[i] & 0x80) != 0) core.memory.write<uint8_t>(address + i, value[i]);
   }

@@ -45,8 +45,8 @@ uint32_t mxcsr_for_stub(uint32_t guest) {
 /// Takes over what the instruction signalled; raises what of it the guest has unmasked.
 void take_signals(Core& core, const NativeFrame& frame, uint16_t use) {
   uint32_t& mxcsr = core.cpu.fpu.mxcsr;
-  uint32_t signals = frame.mxcsr & kSignals;
-  uint32_t unmasked = ~(mxcsr >> 7) & kSignals;
+  uint32_t signals = frame.mxcsr & (core.features.tcg ? kSignals & ~kDenormal : kSignals);
+  uint32_t unmasked = core.features.tcg ? 0 : ~(mxcsr >> 7) & kSignals;
   if ((unmasked & kUnderflow) != 0 && (use & (kSingleResult | kDoubleResult)) != 0 && result_is_tiny(frame, use)) {
     signals |= kUnderflow;
   }
@@ -65,7 +65,7 @@ void take_signals(Core& core, const NativeFrame& frame, uint16_t use) {
 void require_usable(const Core& core, uint16_t use) {
   constexpr uint16_t kFirst = kUsesFirst | kFirstIsMmx, kSecond = kUsesSecond | kSecondIsMmx;
   bool uses_xmm = (use & kFirst) == kUsesFirst || (use & kSecond) == kUsesSecond;
-  if (uses_xmm) require_sse(core);
+  if (uses_xmm || (use & kUsesMmx) == 0) require_sse(core);  // CVTTSD2SI from memory has no XMM operand either
   if ((use & kUsesMmx) != 0) require_mmx(core);
 }
 
@@ -90,7 +90,8 @@ void store_results(Core& core, const Instruction& insn, uint16_t use, const Nati
   vm::Fpu& fpu = core.cpu.fpu;
   if ((use & kWritesFirst) != 0) {
     if ((use & kFirstIsMmx) != 0) {
-      write_mmx(fpu, insn.reg, frame.first);
+      write_mmx(core, insn.reg, frame.first);
+      if (core.features.tcg && insn.mnemonic == ZYDIS_MNEMONIC_MOVDQ2Q) std::memset(fpu.st[insn.reg].data() + 8, 0, 2);
     } else {
       std::memcpy(fpu.xmm[insn.reg].data(), frame.first, 16);
     }
@@ -99,11 +100,17 @@ void store_results(Core& core, const Instruction& insn, uint16_t use, const Nati
   if ((use & kWritesFlags) != 0) core.cpu.rflags = (core.cpu.rflags & ~kStatusFlags) | (frame.flags & kStatusFlags);
 }
 
+/// AMD's CPUs do not where the operand is in memory.
+bool enters_mmx_on_tcg(const Core& core, const Instruction& insn) {
+  return core.features.tcg && (insn.mnemonic == ZYDIS_MNEMONIC_CVTPI2PS || insn.mnemonic == ZYDIS_MNEMONIC_CVTPI2PD);
+}
+
 void run_vector(Core& core, const Instruction& insn) {
   uint16_t use = insn.selector;
   require_usable(core, use);
   NativeFrame frame;
   uint64_t address = 0;
+  if (core.features.tcg && (use & kUsesMmx) != 0 && (use & kUsesMxcsr) == 0) enter_mmx(core.cpu.fpu);
   if (insn.has_memory) {
     address = effective_address(core, insn, insn.memory_size, insn.memory_is_destination);
     if ((use & kAlignedMemory) != 0 && address % 16 != 0) raise_gp();
@@ -112,7 +119,7 @@ void run_vector(Core& core, const Instruction& insn) {
   load_operands(core, insn, use, frame);
   insn.native(&frame);
   if (insn.has_memory && insn.memory_is_destination) write_vector(core, address, frame.memory, insn.memory_size);
-  if ((use & kUsesMmx) != 0) enter_mmx(core.cpu.fpu);  // also where a signal then faults
+  if ((use & kUsesMmx) != 0 || enters_mmx_on_tcg(core, insn)) enter_mmx(core.cpu.fpu);  // also where a signal then faults
   if ((use & kUsesMxcsr) != 0) take_signals(core, frame, use);
   store_results(core, insn, use, frame);
 }
@@ -188,7 +195,8 @@ bool bind_vector(const Decoded& decoded, NativeArena& arena, Instruction& insn) 
     if (decoded.is_register(i) && !add_register(decoded.operands[i], insn, use)) return false;
   }
   if (insn.has_memory && (insn.memory_size == 0 || insn.memory_size > 16)) return false;
-  if (insn.has_memory && insn.memory_size == 16) use |= kAlignedMemory;
+  bool anywhere = decoded.features.tcg && takes_any_address_on_tcg(decoded.insn.mnemonic);
+  if (insn.has_memory && insn.memory_size == 16 && !anywhere) use |= kAlignedMemory;
   insn.native = make_vector_stub(decoded, use, arena);
   if (insn.native == nullptr) return false;
   insn.selector = use;

@@ -53,6 +53,18 @@ constexpr ZydisMnemonic kSingle[] = {M(ADDSS), M(SUBSS), M(MULSS), M(DIVSS), M(C
 constexpr ZydisMnemonic kDoubles[] = {M(ADDPD), M(SUBPD), M(MULPD), M(DIVPD), M(ADDSUBPD), M(HADDPD), M(HSUBPD), M(DPPD)};
 constexpr ZydisMnemonic kDouble[] = {M(ADDSD), M(SUBSD), M(MULSD), M(DIVSD)};
 
+// Measured in the lab (tests/lab/kvm_lab.sh).
+constexpr ZydisMnemonic kUnalignedOnTcg[] = {
+    M(UNPCKLPS),  M(UNPCKLPD),        M(UNPCKHPS),   M(UNPCKHPD),  M(ANDPS),      M(ANDPD),
+    M(ANDNPS),    M(ANDNPD),          M(ORPS),       M(ORPD),      M(XORPS),      M(XORPD),
+    M(SHUFPS),    M(SHUFPD),          M(CVTDQ2PS),   M(CVTPS2DQ),  M(CVTTPS2DQ),  M(CVTPD2PI),
+    M(CVTTPD2PI), M(CVTPD2PS),        M(CVTPD2DQ),   M(CVTTPD2DQ), M(HADDPS),     M(HADDPD),
+    M(HSUBPS),    M(HSUBPD),          M(ADDSUBPS),   M(ADDSUBPD),  M(PSRAW),      M(PSRAD),
+    M(PSLLW),     M(PSLLD),           M(PSLLQ),      M(MOVSLDUP),  M(MOVSHDUP),   M(BLENDVPS),
+    M(BLENDVPD),  M(PTEST),           M(PHMINPOSUW), M(ROUNDPS),   M(ROUNDPD),    M(DPPS),
+    M(DPPD),      M(AESENC),          M(AESENCLAST), M(AESDEC),    M(AESDECLAST), M(AESIMC),
+    M(PCLMULQDQ), M(AESKEYGENASSIST), M(BLENDPS),    M(BLENDPD)};
+
 constexpr ZydisMnemonic kCompare[] = {M(COMISS), M(COMISD), M(UCOMISS), M(UCOMISD)};
 
 #undef M
@@ -78,5 +90,7 @@ std::optional<uint16_t> vector_use(ZydisMnemonic mnemonic) {
   if (mnemonic == ZYDIS_MNEMONIC_PTEST) return bits(kWritesFlags);
   return std::nullopt;
 }
+
+bool takes_any_address_on_tcg(ZydisMnemonic mnemonic) { return contains(kUnalignedOnTcg, mnemonic); }
 
 }  // namespace dejavm::soft

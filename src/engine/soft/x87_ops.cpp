@@ -50,6 +50,62 @@ void set_pointers(Core& core, const Instruction& insn) {
   fpu.last_opcode = pending ? static_cast<uint16_t>(insn.immediate) : uint16_t{0};
 }
 
+// ---- CpuKind::tcg
+
+bool pushes(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_FLD:
+    case ZYDIS_MNEMONIC_FILD:
+    case ZYDIS_MNEMONIC_FBLD:
+    case ZYDIS_MNEMONIC_FLD1:
+    case ZYDIS_MNEMONIC_FLDL2E:
+    case ZYDIS_MNEMONIC_FLDL2T:
+    case ZYDIS_MNEMONIC_FLDLG2:
+    case ZYDIS_MNEMONIC_FLDLN2:
+    case ZYDIS_MNEMONIC_FLDPI:
+    case ZYDIS_MNEMONIC_FLDZ:
+    case ZYDIS_MNEMONIC_FXTRACT:
+    case ZYDIS_MNEMONIC_FPTAN:
+    case ZYDIS_MNEMONIC_FSINCOS:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// The tags with which the stub has neither underflow nor overflow of the stack, which TCG does not know.
+uint8_t tags_without_faults(const vm::Fpu& fpu, ZydisMnemonic mnemonic) {
+  if (mnemonic == ZYDIS_MNEMONIC_FXAM) return fpu.ftw;
+  return static_cast<uint8_t>(pushes(mnemonic) ? ~(1u << ((stack_top(fpu) - 1) & 7)) : 0xffu);
+}
+
+/// TCG sets C1 in FXAM and FPREM only, not for how a result was rounded, and clears it where the stack only turns.
+bool sets_c1_on_tcg(ZydisMnemonic mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_FXAM:
+    case ZYDIS_MNEMONIC_FPREM:
+    case ZYDIS_MNEMONIC_FPREM1:
+    case ZYDIS_MNEMONIC_FINCSTP:
+    case ZYDIS_MNEMONIC_FDECSTP:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// What the stub did, as TCG does it: tags change where the stub changed them, and it has no denormal exception.
+void adapt_image_to_tcg(const vm::Fpu& before, ZydisMnemonic mnemonic, NativeFrame& frame) {
+  constexpr uint16_t kDenormal = 1 << 1, kC1 = 1 << 9;
+  auto given = tags_without_faults(before, mnemonic), tags = get<uint8_t>(frame, kFtwAt);
+  unsigned changed = given ^ tags;
+  put<uint8_t>(frame, kFtwAt, static_cast<uint8_t>((before.ftw & ~changed) | (tags & changed)));
+  auto status = static_cast<uint16_t>(get<uint16_t>(frame, kFswAt) & ~kDenormal);
+  if (!sets_c1_on_tcg(mnemonic)) status = static_cast<uint16_t>((status & ~kC1) | (before.fsw & kC1));
+  put<uint16_t>(frame, kFswAt, status);
+}
+
+// ----
+
 void take_image(vm::Fpu& fpu, const NativeFrame& frame) {
   uint16_t kept = fpu.fsw & kSignals;
   fpu.fsw = static_cast<uint16_t>(get<uint16_t>(frame, kFswAt) | kept);
@@ -73,17 +129,21 @@ void run_x87(Core& core, const Instruction& insn) {
       core.memory.read_bytes(address, frame.memory, insn.memory_size);
     }
   }
-  bool ignores_exceptions = (fpu.fsw & kFswErrorSummary) != 0;  // only with CR0.NE = 0, see require_x87()
+  // The former only with CR0.NE = 0, see require_x87().
+  bool ignores_exceptions = (fpu.fsw & kFswErrorSummary) != 0 || core.features.tcg;
   fill_image(fpu, ignores_exceptions, frame);
+  if (core.features.tcg) put<uint8_t>(frame, kFtwAt, tags_without_faults(fpu, static_cast<ZydisMnemonic>(insn.mnemonic)));
   frame.flags = core.cpu.rflags & kStatusFlags;
   insn.native(&frame);
+  if (core.features.tcg) adapt_image_to_tcg(fpu, static_cast<ZydisMnemonic>(insn.mnemonic), frame);
   uint16_t unmasked = static_cast<uint16_t>(get<uint16_t>(frame, kFswAt) & ~fpu.fcw & kX87Exceptions);
   bool has_result = ignores_exceptions || (unmasked & ~kPrecision) == 0;
   if (stores && has_result) core.memory.write_bytes(address, frame.memory, insn.memory_size);
   take_image(fpu, frame);
   set_pointers(core, insn);
   if ((insn.selector & kWritesFlags) != 0) {
-    core.cpu.rflags = (core.cpu.rflags & ~kStatusFlags) | (frame.flags & kStatusFlags);
+    uint64_t written = core.features.tcg ? kZf | kPf | kCf : kStatusFlags;
+    core.cpu.rflags = (core.cpu.rflags & ~written) | (frame.flags & written);
   }
 }
 

@@ -1,4 +1,6 @@
 // What vm::CpuKind::tcg does other than amd (tcg_flags.h).
+#include <cstring>
+
 #include "soft_fixture.h"
 
 namespace dejavm::soft {
@@ -132,6 +134,141 @@ TEST_F(Kinds, UndefinedFlags) {
   EXPECT_EQ(flags_after({0xc1, 0xe0, 0x04}, 0x11, kAf).second, uint64_t{0});                  // shl eax, 4: 0x110
   EXPECT_EQ(flags_after({0x0f, 0xaf, 0xc0}, 0x10, kAf | kCf | kOf).second, kPf);              // imul eax, eax: 0x100
   EXPECT_EQ(flags_after({0x0f, 0xbc, 0xc0}, 0x80000000, kAf | kCf | kOf).second, kPf | kSf);  // bsf eax, eax
+}
+
+TEST_F(Kinds, AReadBeyondTheLimitOfASegmentIsNoFault) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->protected_mode();
+    guest->cpu().segment[vm::ds].limit = 0xfff;
+    guest->core().state_changed();
+    guest->poke(kData, 0x12345678, 4);
+    guest->gpr(vm::rsi) = kData;
+    guest->code({0x8b, 0x06});  // mov eax, [esi]
+    guest->step();
+  }
+  EXPECT_NE(amd_.cpu().rip, kCode + 2);
+  EXPECT_EQ(tcg_.cpu().rip, kCode + 2);
+  EXPECT_EQ(tcg_.gpr(vm::rax), 0x12345678u);
+}
+
+TEST_F(Kinds, APushOfASelectorClearsTheUpperHalf) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->protected_mode();
+    guest->gpr(vm::rsp) = kData + 8;
+    guest->poke(kData + 4, UINT32_MAX, 4);
+    guest->code({0x1e});  // push ds
+    EXPECT_TRUE(guest->step_quietly());
+  }
+  EXPECT_EQ(amd_.peek(kData + 6, 2), 0xffffu);
+  EXPECT_EQ(tcg_.peek(kData + 6, 2), 0u);
+}
+
+TEST_F(Kinds, AnMmxInstructionLeavesTheExponent) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->cpu().fpu.st[1][8] = 0x7f;
+    guest->cpu().fpu.st[1][9] = 0x3f;
+    guest->code({0x0f, 0xef, 0xc9});  // pxor mm1, mm1
+    EXPECT_TRUE(guest->step_quietly());
+  }
+  EXPECT_EQ(amd_.cpu().fpu.st[1][8], 0xff);
+  EXPECT_EQ(tcg_.cpu().fpu.st[1][8], 0x7f);
+  EXPECT_EQ(tcg_.cpu().fpu.st[1][9], 0x3f);
+}
+
+TEST_F(Kinds, SomeVectorOperandsNeedNoAlignment) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->gpr(vm::rsi) = kData + 1;
+    guest->code({0x0f, 0x57, 0x06, 0x0f, 0x58, 0x06});  // xorps xmm0, [rsi]; addps xmm0, [rsi]
+    guest->step();
+  }
+  EXPECT_EQ(amd_.cpu().rip, kHandler);
+  EXPECT_EQ(tcg_.cpu().rip, kCode + 3);
+  tcg_.step();
+  EXPECT_EQ(tcg_.cpu().rip, kHandler);
+}
+
+TEST_F(Kinds, AnUnmaskedVectorExceptionOnlyShowsInItsFlag) {
+  constexpr uint32_t kAllButZeroDivide = 0x1f80 & ~0x200u;
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->cpu().fpu.mxcsr = kAllButZeroDivide;
+    guest->cpu().fpu.xmm[0] = {0, 0, 0x80, 0x3f};  // 1.0f
+    guest->code({0xf3, 0x0f, 0x5e, 0xc1});         // divss xmm0, xmm1
+    guest->step();
+  }
+  EXPECT_NE(amd_.cpu().rip, kCode + 4);
+  EXPECT_EQ(tcg_.cpu().rip, kCode + 4);
+  EXPECT_EQ(tcg_.cpu().fpu.mxcsr, kAllButZeroDivide | 4);
+}
+
+TEST_F(Kinds, AReciprocalIsDivided) {
+  tcg_.long_mode();
+  tcg_.cpu().fpu.xmm[1] = {0, 0, 0x40, 0x40};  // 3.0f
+  tcg_.code({0xf3, 0x0f, 0x53, 0xc1});         // rcpss xmm0, xmm1
+  EXPECT_TRUE(tcg_.step_quietly());
+  float result = 0;
+  std::memcpy(&result, tcg_.cpu().fpu.xmm[0].data(), sizeof result);
+  EXPECT_EQ(result, 1.0f / 3.0f);
+}
+
+TEST_F(Kinds, TheX87StackDoesNotOverflow) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->cpu().fpu.ftw = 0xff;
+    guest->code({0xd9, 0xe8});  // fld1
+    EXPECT_TRUE(guest->step_quietly());
+  }
+  EXPECT_NE(amd_.cpu().fpu.fsw & 0x41, 0);
+  EXPECT_EQ(tcg_.cpu().fpu.fsw, 0x3800);
+  EXPECT_EQ(tcg_.cpu().fpu.ftw, 0xff);
+  EXPECT_EQ(tcg_.cpu().fpu.st[0][9], 0x3f);
+}
+
+TEST_F(Kinds, AnEmptyX87RegisterThatIsPoppedStaysEmpty) {
+  tcg_.long_mode();
+  tcg_.cpu().fpu.ftw = 0;
+  tcg_.code({0xdd, 0xd8});  // fstp st(0)
+  EXPECT_TRUE(tcg_.step_quietly());
+  EXPECT_EQ(tcg_.cpu().fpu.ftw, 0);
+  EXPECT_EQ(tcg_.cpu().fpu.fsw, 0x0800);
+}
+
+TEST_F(Kinds, AnX87ComparisonKeepsTheOtherFlags) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->cpu().fpu.ftw = 0xff;
+    guest->cpu().rflags = 2 | kOf | kSf | kAf | kCf;
+    guest->code({0xdb, 0xe8});  // fucomi st(0), st(0)
+    EXPECT_TRUE(guest->step_quietly());
+  }
+  EXPECT_EQ(amd_.cpu().rflags & kStatus, kZf);
+  EXPECT_EQ(tcg_.cpu().rflags & kStatus, kZf | kOf | kSf | kAf);
+}
+
+TEST_F(Kinds, AReturnThatIsNotCanonicalFaultsBehindTheReturn) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->gpr(vm::rsp) = kData;
+    guest->poke(kData, uint64_t{1} << 47);
+    guest->code({0xc3});  // ret
+    guest->step();
+  }
+  EXPECT_EQ(amd_.cpu().rip, kHandler);
+  EXPECT_EQ(tcg_.cpu().rip, uint64_t{1} << 47);
+  tcg_.step();
+  EXPECT_EQ(tcg_.cpu().rip, kHandler);
+}
+
+TEST(Sse, AConversionFromMemoryToAGeneralRegisterWantsTheOperatingSystemToKnowSse) {
+  SoftGuest guest(of_kind(vm::CpuKind::amd));
+  guest.long_mode();
+  guest.cpu().cr4 &= ~uint64_t{1 << 9};
+  guest.gpr(vm::rsi) = kData;
+  guest.code({0xf2, 0x0f, 0x2c, 0x06});  // cvttsd2si eax, [rsi]
+  guest.step();
+  EXPECT_EQ(guest.cpu().rip, kHandler);
 }
 
 /// TCG comes back to a REP string instruction whose count has become zero, and interrupts enter there.
