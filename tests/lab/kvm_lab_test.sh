@@ -10,6 +10,8 @@
 #             with RDTSC patched, five boots, each replayed on KVM inside and on soft outside
 #   drivers   Debian's kernel with e1000 and virtio-blk does the jobs of driver_lab.sh, recorded on KVM inside, replayed there and on
 #             soft outside; five times with DEJAVM_REPEAT=full, which is the only time that it runs (DEJAVM_LAB_RUNS="1 2": two times)
+#   differential  random instructions in all modes on that KVM, whose answers are compared with soft outside; with DEJAVM_REPEAT=full
+#             only, DEJAVM_LAB_SEEDS (default 30) times 5000 a mode. A part whose guest does not let go of KVM is left out, by name
 # The traces stay in LAB/out until the next run.
 # Exit status: 0 all well; 77 QEMU is absent or apt cannot reach a mirror; anything else: a failure.
 set -euo pipefail
