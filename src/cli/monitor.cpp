@@ -246,10 +246,9 @@ Result<std::string> Monitor::dma(const Arguments& words) {
   if (reader_ == nullptr)
     return fail_usage("dma looks into a trace", "Record the guest and use it in `dejavm replay` or `dejavm shell`.");
   TRY_ASSIGN(vm::CpuState cpu, session_.vcpu().state());
-  auto gpa = vm::translate(cpu, session_.memory(), {*addr});
-  const vm::MemoryRange* range = gpa ? session_.memory().find(*gpa) : nullptr;
-  if (range == nullptr) return fail(fmt::format("{:#x} is not memory of the guest now", *addr));
-  uint64_t offset = range->offset_of(*gpa);
+  auto at = vm::backing_offset(cpu, session_.memory(), {*addr});
+  if (!at) return fail(fmt::format("{:#x} is not memory of the guest now", *addr));
+  uint64_t offset = *at;
 
   std::vector<std::string> found;
   // The doorbell: bus masters have theirs in MMIO as a rule, and a port write may be an interrupt handler's EOI in between.

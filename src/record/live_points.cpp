@@ -128,6 +128,7 @@ Status LiveSession::leave_busy_place(bool hold_interrupts) {
   TRY_ASSIGN(bool wanted, something_enters());
   if (!wanted) return {};
   if (kicked_) TRY(step_out());
+  if (!moved_ || at_exact_window_ || dead_) return {};
   TRY(tracker_->refresh());
   constexpr int kMostSteps = 128;
   for (int step = 0; step < kMostSteps && moved_ && !at_exact_window_ && !dead_ && !stop_ && is_busy_place(); ++step) {
@@ -144,17 +145,8 @@ Status LiveSession::leave_busy_place(bool hold_interrupts) {
 bool LiveSession::is_busy_place() const {
   constexpr uint8_t kRet = 0xc3;
   const vm::CpuState& cpu = vcpu_.quick_registers();
-  auto at = vm::translate(cpu, machine_.memory(), {cpu.linear_rip()});
-  const vm::MemoryRange* range = at ? machine_.memory().find(*at) : nullptr;
-  if (range == nullptr) return false;
-  uint64_t offset = range->offset_of(*at);
-  return *machine_.memory().host(offset) == kRet || tracker_->changed_lately(offset / vm::kPageSize);
-}
-
-tl::unexpected<Error> LiveSession::engine_failed(const Error& error) {
-  dead_ = true;
-  engine_error_ = error;
-  return tl::make_unexpected(error);
+  auto offset = vm::backing_offset(cpu, machine_.memory(), {cpu.linear_rip()});
+  return offset && (*machine_.memory().host(*offset) == kRet || tracker_->changed_lately(*offset / vm::kPageSize));
 }
 
 /// A kick leaves the guest anywhere, most often in a loop, where a replay would have to compare at every turn. What enters

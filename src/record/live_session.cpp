@@ -129,6 +129,12 @@ void LiveSession::stop_with(SessionStop stop) {
   if (!stop_) stop_ = std::move(stop);
 }
 
+tl::unexpected<Error> LiveSession::engine_failed(const Error& error) {
+  dead_ = true;
+  engine_error_ = error;
+  return tl::make_unexpected(error);
+}
+
 void LiveSession::end_with(std::string reason, uint8_t exit_status) {
   ended_ = SessionStop{
       .kind = SessionStop::Kind::ended, .seen = {}, .break_id = 0, .reason = std::move(reason), .exit_status = exit_status};

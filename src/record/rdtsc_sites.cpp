@@ -23,14 +23,6 @@ struct Range {
   uint64_t first = 0, end = 0;
 };
 
-/// The offset in the backing of a page of the guest's linear map that is memory.
-std::optional<uint64_t> backing_of(const vm::CpuState& cpu, const vm::GuestMemory& memory, uint64_t linear) {
-  auto gpa = vm::translate(cpu, memory, {linear});
-  const vm::MemoryRange* range = gpa ? memory.find(*gpa) : nullptr;
-  if (range == nullptr) return std::nullopt;
-  return range->offset_of(*gpa);
-}
-
 /// Shared objects of less than 128 KiB that start at a page, up to the end of their section headers (ELF-64, ELF-32).
 std::vector<Range> embedded_objects(ByteSpan image) {
   constexpr std::array<uint8_t, 4> kMagic = {0x7f, 'E', 'L', 'F'};
@@ -97,17 +89,17 @@ bool is_alternative(ByteSpan image, uint64_t at) {
 KernelImage find_kernel_image(const vm::CpuState& cpu, const vm::GuestMemory& memory) {
   if (cpu.code_bits() != 64 || cpu.rip < kKernelStart) return {};
   uint64_t page = cpu.rip & ~(kPage - 1);
-  auto here = backing_of(cpu, memory, page);
+  auto here = vm::backing_offset(cpu, memory, {page});
   if (!here) return {};
   KernelImage image{page, *here, kPage};
   while (image.size < kMaxKernelImage && image.start > kKernelStart &&
-         backing_of(cpu, memory, image.start - kPage) == image.offset - kPage) {
+         vm::backing_offset(cpu, memory, {image.start - kPage}) == image.offset - kPage) {
     image.start -= kPage;
     image.offset -= kPage;
     image.size += kPage;
   }
   while (image.size < kMaxKernelImage && image.start + image.size != 0 &&
-         backing_of(cpu, memory, image.start + image.size) == image.offset + image.size) {
+         vm::backing_offset(cpu, memory, {image.start + image.size}) == image.offset + image.size) {
     image.size += kPage;
   }
   return image;

@@ -77,6 +77,13 @@ Result<GuestPhys> translate(const CpuState& cpu, const GuestMemory& memory, Gues
   return translate(cpu, memory, addr, user);
 }
 
+std::optional<uint64_t> backing_offset(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr) {
+  auto gpa = translate(cpu, memory, addr);
+  const MemoryRange* range = gpa ? memory.find(*gpa) : nullptr;
+  if (range == nullptr) return std::nullopt;
+  return range->offset_of(*gpa);
+}
+
 bool is_user_page(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr) {
   bool user = false;
   return translate(cpu, memory, addr, user).has_value() && user;

@@ -1,6 +1,9 @@
 // The guest's page tables, read as a debugger reads them: no faults, no accessed bits (AMD64 APM volume 2, chapter 5).
 #pragma once
 
+#include <cstdint>
+#include <optional>
+
 #include "base/bytes.h"
 #include "base/result.h"
 #include "vm/address.h"
@@ -12,6 +15,9 @@ namespace dejavm::vm {
 /// The guest physical address that a linear address means in this state; fails where it is not mapped or the tables leave
 /// memory. Permissions are not looked at.
 Result<GuestPhys> translate(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr);
+
+/// Where the byte is in the backing of RAM and ROM (GuestMemory::host()); nullopt: it is not mapped, or no memory.
+std::optional<uint64_t> backing_offset(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr);
 
 /// Whether the page is mapped, and user code may use it. Without paging there are no such pages.
 bool is_user_page(const CpuState& cpu, const GuestMemory& memory, GuestVirt addr);

@@ -25,7 +25,7 @@ struct Answer {
   Mode mode = Mode::real16;
   uint64_t seed = 0, number = 0;
   uint64_t fingerprint = 0;  ///< fingerprint() of the case
-  Outcome outcome;           ///< complete after Answers::read_into()
+  Outcome outcome;           ///< its state is complete after AnswerFile::complete()
   std::vector<ChangedWord> words;
 };
 

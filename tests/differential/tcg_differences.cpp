@@ -4,6 +4,9 @@
 #include <cstring>
 #include <span>
 
+#include "engine/soft/native_ops.h"
+#include "instruction_kinds.h"
+
 namespace dejavm::differential {
 namespace {
 
@@ -58,12 +61,7 @@ bool tcg_misreads(const RandomInstruction& random) {
          loads_stack_segment(random);
 }
 
-// Nothing is run alone because of a difference: those that are known show in the state that a run ends with.
-bool may_differ_on_tcg(const RandomInstruction&, Mode) { return false; }
-
 namespace {
-
-constexpr uint8_t kInvalidOpcode = 6, kStackFault = 12, kGeneralProtection = 13, kPageFault = 14;
 
 struct Ends {
   const TestCase& test;
@@ -83,17 +81,6 @@ struct Ends {
 
 bool is_x87(const RandomInstruction* random) {
   return random != nullptr && random->insn.meta.category == ZYDIS_CATEGORY_X87_ALU;
-}
-
-bool is_cmps(const RandomInstruction& random) {
-  bool compares = random.insn.mnemonic == ZYDIS_MNEMONIC_CMPSB || random.insn.mnemonic == ZYDIS_MNEMONIC_CMPSW ||
-                  random.insn.mnemonic == ZYDIS_MNEMONIC_CMPSD || random.insn.mnemonic == ZYDIS_MNEMONIC_CMPSQ;
-  return compares && random.insn.meta.category == ZYDIS_CATEGORY_STRINGOP;
-}
-
-bool is_prefixed_loop(const RandomInstruction& random) {
-  bool conditional = random.insn.mnemonic == ZYDIS_MNEMONIC_LOOPE || random.insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE;
-  return conditional && (random.has_prefix(0xf2) || random.has_prefix(0xf3));
 }
 
 bool is_nested_enter(const RandomInstruction& random) {
@@ -145,18 +132,6 @@ bool is_crc_of_16_bits(const RandomInstruction& random) {
 
 bool pushes_segment(const RandomInstruction& random) {
   return random.insn.mnemonic == ZYDIS_MNEMONIC_PUSH && random.has_register(ZYDIS_REGCLASS_SEGMENT);
-}
-
-bool moves_all(const RandomInstruction& random) {
-  switch (random.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_PUSHA:
-    case ZYDIS_MNEMONIC_PUSHAD:
-    case ZYDIS_MNEMONIC_POPA:
-    case ZYDIS_MNEMONIC_POPAD:
-      return true;
-    default:
-      return false;
-  }
 }
 
 bool is_partial_remainder(const RandomInstruction& random) {
@@ -224,18 +199,6 @@ bool is_relative_double_shift(const RandomInstruction& random) {
          (random.operands[0].mem.base == ZYDIS_REGISTER_RIP || random.operands[0].mem.base == ZYDIS_REGISTER_EIP);
 }
 
-bool moves_environment(const RandomInstruction& random) {
-  switch (random.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_FNSTENV:
-    case ZYDIS_MNEMONIC_FNSAVE:
-    case ZYDIS_MNEMONIC_FLDENV:
-    case ZYDIS_MNEMONIC_FRSTOR:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool is_hint_of_register(const RandomInstruction& random) {
   return random.insn.opcode_map == ZYDIS_OPCODE_MAP_0F && random.insn.opcode == 0x18 && random.insn.raw.modrm.mod == 3;
 }
@@ -248,15 +211,6 @@ bool only_written_values_differ(const std::vector<vm::Access>& kvm, const std::v
   };
   size_t both = std::min(kvm.size(), soft.size());
   return std::ranges::equal(std::span(kvm).first(both), std::span(soft).first(both), alike);
-}
-
-/// The stack in the order of the registers, as entering MMX leaves it.
-vm::Fpu in_mmx_mode(vm::Fpu fpu) {
-  unsigned top = fpu.fsw >> 11 & 7;
-  std::rotate(fpu.st.begin(), fpu.st.begin() + ((8 - top) & 7), fpu.st.end());
-  fpu.fsw &= 0xc7ff;
-  fpu.ftw = 0xff;
-  return fpu;
 }
 
 bool only_status_flags_differ(const Ends& ends) {
@@ -296,7 +250,7 @@ constexpr Known kKnown[] = {
      [](const Ends& ends) {
        const RandomInstruction* last = ends.last();
        vm::CpuState soft = ends.soft.state;
-       soft.fpu = in_mmx_mode(soft.fpu);
+       soft::enter_mmx(soft.fpu);
        return ends.kvm.kind == Outcome::Kind::stopped && last != nullptr && last->has_register(ZYDIS_REGCLASS_MMX) &&
               soft == ends.kvm.state && ends.same_accesses();
      }},
@@ -338,10 +292,8 @@ constexpr Known kKnown[] = {
      }},
     {"KVM's emulator raises #UD for MOV of a segment register with REX.R, where it does the access to a device",
      [](const Ends& ends) {
-       const RandomInstruction* last = ends.last();
-       return ends.kvm.fault && ends.kvm.fault->vector == kInvalidOpcode && last != nullptr &&
-              last->insn.mnemonic == ZYDIS_MNEMONIC_MOV && last->has_register(ZYDIS_REGCLASS_SEGMENT) &&
-              last->insn.raw.rex.R != 0;
+       return ends.kvm.fault && ends.kvm.fault->vector == kInvalidOpcode && ends.last() != nullptr &&
+              moves_segment_with_rex_r(*ends.last());
      }},
     {"translate.c: what an instruction that needs the flags does to a device leaves KVM's emulator with the wrong ones",
      [](const Ends& ends) {

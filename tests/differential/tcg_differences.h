@@ -13,8 +13,7 @@ namespace dejavm::differential {
 /// TCG takes the bytes for another instruction, or for none; no compiler emits them.
 bool tcg_misreads(const RandomInstruction& random);
 
-/// As may_differ() and known_difference() (known_differences.h).
-bool may_differ_on_tcg(const RandomInstruction& random, Mode mode);
+/// As known_difference() (known_differences.h).
 std::optional<std::string> known_difference_on_tcg(const TestCase& test, Mode mode, const Outcome& kvm, const Outcome& soft);
 
 }  // namespace dejavm::differential

@@ -103,7 +103,9 @@ prepare() {
 replay_outside() {
   [ $failed != 77 ] || exit 77
   shopt -s nullglob
-  for trace in "$lab"/out/*.dvt; do
+  local traces=("$lab"/out/*.dvt)
+  [ ${#traces[@]} -gt 0 ] || fail "no trace came out"
+  for trace in "${traces[@]}"; do
     seconds_of "$dejavm" replay "$trace" -accel soft 2> "$lab/replay.err" ||
       { failed=1; echo "FAILED: replaying $(basename "$trace") on soft:"; cat "$lab/replay.err"; continue; }
     echo "$(basename "$trace") on soft in $took s: $(tail -n 1 "$lab/replay.err")"

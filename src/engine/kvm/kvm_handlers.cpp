@@ -24,10 +24,9 @@ void PlantedHalts::plant(const vm::CpuState& cpu, vm::GuestVirt address) {
   auto same = [&](const Planted& planted) { return planted.address == address; };
   if (std::any_of(planted_.begin(), planted_.end(), same)) return;
   if (hidden_ && vm::is_user_page(cpu, memory_, address)) return;
-  auto gpa = vm::translate(cpu, memory_, address);
-  const vm::MemoryRange* range = gpa ? memory_.find(*gpa) : nullptr;
-  if (range == nullptr) return;
-  uint8_t* byte = memory_.host(range->offset_of(*gpa));
+  auto offset = vm::backing_offset(cpu, memory_, address);
+  if (!offset) return;
+  uint8_t* byte = memory_.host(*offset);
   planted_.push_back({address, byte, *byte});
   *byte = kHalt;
 }
