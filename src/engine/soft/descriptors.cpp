@@ -125,10 +125,9 @@ uint64_t read_stack_descriptor(Core& core, uint16_t selector, unsigned cpl, Vect
 }
 
 vm::Segment take_segment(Core& core, uint16_t selector, uint64_t descriptor, Loader loader) {
-  if (core.features.tcg && loader == Loader::transfer) return unpack_descriptor(selector, descriptor);
-  mark_accessed(core, selector, descriptor);
+  if (!core.features.tcg || loader != Loader::transfer) mark_accessed(core, selector, descriptor);
   vm::Segment segment = unpack_descriptor(selector, descriptor);
-  segment.type |= kTypeAccessed;
+  segment.type |= kTypeAccessed;  // as KVM's state shows it, whatever the descriptor says
   return segment;
 }
 

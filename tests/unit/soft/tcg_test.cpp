@@ -261,6 +261,24 @@ TEST_F(Kinds, AReturnThatIsNotCanonicalFaultsBehindTheReturn) {
   EXPECT_EQ(tcg_.cpu().rip, kHandler);
 }
 
+/// The transfer leaves the descriptor as it is, and the state shows the segment accessed all the same, as KVM's does.
+TEST_F(Kinds, AFarReturnDoesNotMarkTheCodeSegmentAccessed) {
+  constexpr uint64_t kNotAccessed = 0x00af9a000000ffff, kAccessed = uint64_t{1} << 40;
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->poke(kGdt + kCode32, kNotAccessed);
+    guest->gpr(vm::rsp) = kData;
+    guest->poke(kData, kCode + 0x100);
+    guest->poke(kData + 8, kCode32);
+    guest->code({0x48, 0xcb});  // retfq
+    EXPECT_TRUE(guest->step_quietly());
+    EXPECT_EQ(guest->cpu().segment[vm::cs].selector, kCode32);
+    EXPECT_EQ(guest->cpu().segment[vm::cs].type, 11);
+  }
+  EXPECT_EQ(amd_.peek(kGdt + kCode32), kNotAccessed | kAccessed);
+  EXPECT_EQ(tcg_.peek(kGdt + kCode32), kNotAccessed);
+}
+
 TEST(Sse, AConversionFromMemoryToAGeneralRegisterWantsTheOperatingSystemToKnowSse) {
   SoftGuest guest(of_kind(vm::CpuKind::amd));
   guest.long_mode();
