@@ -120,7 +120,7 @@ class Core {
   /// Between two instructions of translated code: whether the next may be translated code, too.
   bool can_go_on() const {
     return !needs_care() && can_translate() && !halted_ && !(window_wanted && can_interrupt()) &&
-           !memory.watches().hits().any();
+           !memory.watches().hits().any() && !at_breakpoint();
   }
   uint64_t block_cache_clears() const { return blocks_.clears(); }
   /// The block at cpu.rip (BlockCache::lookup()).

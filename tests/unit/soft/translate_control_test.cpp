@@ -233,6 +233,28 @@ TEST_F(Translate, StopsAtABreakpointInTheMiddleOfKnownCode) {
   EXPECT_EQ(guest_.gpr(vm::rbx), 2000u);
 }
 
+/// Whoever stands there sees neither the fault of the fetch nor what its page walk marks.
+TEST_F(Translate, ABreakpointComesBeforeTheFetchOfItsInstruction) {
+  constexpr uint64_t kNotPresent = 0;
+  guest_.map_small_pages(kOtherTables, {});
+  guest_.poke(kOtherTables + 0x3000, kNotPresent);
+  set_cr3(kOtherTables);
+  auto marks = [this] { return guest_.peek(kOtherTables + 0x2000); };
+  uint64_t unmarked = marks();
+  guest_.gpr(vm::rcx) = 3000;
+  guest_.gpr(vm::rdx) = kSmall;
+  guest_.code({0x48, 0xff, 0xc9, 0x75, 0xfb, 0xff, 0xe2});  // again: dec rcx; jnz again; jmp rdx
+  guest_.core().set_breakpoints({kSmall});
+
+  EXPECT_TRUE(std::holds_alternative<vm::BreakpointHit>(guest_.run()));
+  EXPECT_EQ(guest_.cpu().rip, kSmall);
+  EXPECT_EQ(guest_.cpu().cr2, 0u);
+  EXPECT_EQ(marks(), unmarked);
+
+  EXPECT_TRUE(std::holds_alternative<vm::Halted>(guest_.run()));
+  EXPECT_EQ(guest_.cpu().cr2, kSmall);
+}
+
 TEST_F(Translate, DeviceReadInTheMiddleOfABlockIsAnswered) {
   // mov rsi, device; again: mov eax, [rsi]; add ebx, eax; inc ecx; jmp again
   guest_.code({0xbe, 0, 0, 0, 0xc0, 0x8b, 0x06, 0x01, 0xc3, 0xff, 0xc1, 0xeb, 0xf8});

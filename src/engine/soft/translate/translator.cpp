@@ -281,10 +281,11 @@ bool Translator::run_point(const SlowPoint& point) {
 const uint8_t* Translator::go_on() noexcept {
   if (core_.steps >= until_ || !core_.can_go_on()) return quit();
   const uint8_t* code = nullptr;
+  uint64_t cr2 = core_.cpu.cr2;
   try {
     code = code_here();
   } catch (...) {
-    // It cannot be fetched: Core looks at it again.
+    core_.cpu.cr2 = cr2;  // it cannot be fetched: Core tries again, when nothing else comes first
   }
   if (code == nullptr) return quit();
   prepare();
