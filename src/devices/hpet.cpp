@@ -203,7 +203,7 @@ void Hpet::fire(Timer& timer) {
   timer.due = 0;
   if (periodic) {
     advance(timer);
-    uint64_t ticks = static_cast<uint64_t>(std::max<int64_t>(ahead(timer), 1));  // the clock may have run on meanwhile
+    uint64_t ticks = static_cast<uint64_t>(std::max<int64_t>(ahead(timer), 1));
     uint64_t delay = ticks * kTickNs - (timers_.now_ns() - counted_ns_) % kTickNs;
     if (ticks < kFarTicks) arm(timer, std::max(delay, kMinPeriodNs));
   } else if (again) {

@@ -59,10 +59,7 @@ Status LiveSession::service(bool hold_interrupts) {
   at_point_ = true;
   if (dead_) return handle_power();  // nothing can enter a CPU in shutdown
   if (waker_->attention()) waker_->rearm();
-  uint64_t now = machine_.timers().now_ns();
-  bool input = input_ready();
-  if (input) feed_inputs();
-  TRY(run_device_work(now));
+  TRY(let_devices_work());
   TRY(log_map_changes());
   TRY(handle_power());
   TRY(digest_if_due());
@@ -202,7 +199,10 @@ Result<LiveSession::Left> LiveSession::run_out(std::optional<vm::GuestVirt> addr
   return there ? Left::here : Left::late;
 }
 
-Status LiveSession::run_device_work(uint64_t now) {
+Status LiveSession::let_devices_work() {
+  vm::TimerQueue::Moment moment(machine_.timers());
+  uint64_t now = machine_.timers().now_ns();
+  if (input_ready()) feed_inputs();
   machine_.timers().run_due(now);
   machine_.deferred().run();
   if (!power_) power_ = machine_.take_power_event();

@@ -211,12 +211,17 @@ Status LiveSession::handle(const vm::Exit& exit) {
                     exit);
 }
 
+uint64_t LiveSession::access_device(const vm::Access& access) {
+  vm::TimerQueue::Moment moment(machine_.timers());
+  return machine_.bus().access(access);
+}
+
 Status LiveSession::handle_access(const vm::DeviceAccess& exit, bool certain) {
   vm::SeenAccess seen{exit.access, events_, std::nullopt};
   if (exit.instruction) seen.instruction = exit.instruction->value;
   bool joined = exit.joins_previous ? *exit.joins_previous : log_ != nullptr && joins_.next(exit.access, certain);
   if (options_.virtual_time != nullptr) options_.virtual_time->advance(VirtualTime::kNsPerAccess);
-  uint64_t answer = machine_.bus().access(exit.access);
+  uint64_t answer = access_device(exit.access);
   if (!exit.access.is_write()) {
     vcpu_.reply(answer);
     seen.access.value = answer;

@@ -87,6 +87,7 @@ class LiveSession final : public vm::Session {
 
   // Exits.
   Status handle(const vm::Exit& exit);
+  uint64_t access_device(const vm::Access& access);
   Status handle_access(const vm::DeviceAccess& exit, bool certain);
   Status handle_msr(const vm::MsrAccess& exit);
   Status complete_instruction();
@@ -103,7 +104,7 @@ class LiveSession final : public vm::Session {
   enum class Left { here, late, no_way };  ///< stopped on the way out; by an exit or a kick before; nothing ran
   Result<Left> run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns);
   Status note_point();
-  Status run_device_work(uint64_t now);
+  Status let_devices_work();
   Status log_map_changes();
   Status handle_power();
   Status mark_place();

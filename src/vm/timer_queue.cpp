@@ -2,6 +2,12 @@
 
 namespace dejavm::vm {
 
+uint64_t TimerQueue::now_ns() const {
+  if (!holds_) return time_ns();
+  if (!moment_) moment_ = time_ns();
+  return *moment_;
+}
+
 void TimerQueue::stop() {
   if (!stopped_at_) stopped_at_ = clock_.now_ns();
 }
@@ -32,6 +38,8 @@ std::optional<uint64_t> TimerQueue::next_deadline_ns() const {
 }
 
 void TimerQueue::run_due(uint64_t now_ns) {
+  Moment moment(*this);
+  moment_ = now_ns;
   while (!pending_.empty() && pending_.begin()->first.first <= now_ns) {
     auto first = pending_.begin();
     auto callback = std::move(first->second);

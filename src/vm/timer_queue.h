@@ -20,9 +20,27 @@ class TimerQueue {
   explicit TimerQueue(const Clock& clock) : clock_(clock), origin_(clock.now_ns()) {}
 
   /// Nanoseconds that the guest has run.
-  uint64_t now_ns() const { return (stopped_at_ ? *stopped_at_ : clock_.now_ns()) - origin_; }
+  uint64_t now_ns() const;
   void stop();
   void start();
+
+  /// While one lives, now_ns() stands still from its first call on: what a device does at an access takes no time. (A timer
+  /// of a few ticks that is started and then looked at would be over, and never call.)
+  class Moment {
+   public:
+    explicit Moment(TimerQueue& queue) : queue_(queue), outermost_(!std::exchange(queue.holds_, true)) {}
+    ~Moment() {
+      if (!outermost_) return;
+      queue_.holds_ = false;
+      queue_.moment_.reset();
+    }
+    Moment(const Moment&) = delete;
+    Moment& operator=(const Moment&) = delete;
+
+   private:
+    TimerQueue& queue_;
+    bool outermost_;
+  };
 
   /// Calls `callback` once, at or after `deadline_ns`. The id is never 0 and never used again.
   Id arm(uint64_t deadline_ns, std::function<void()> callback);
@@ -31,12 +49,16 @@ class TimerQueue {
 
   std::optional<uint64_t> next_deadline_ns() const;
   /// Runs all callbacks with a deadline of at most `now_ns`, in the order of their deadlines, also those that they arm. The
-  /// caller says what time it is, so that it can look first at what will run.
+  /// caller says what time it is, so that it can look first at what will run; it is so to the callbacks, too.
   void run_due(uint64_t now_ns);
 
  private:
+  uint64_t time_ns() const { return (stopped_at_ ? *stopped_at_ : clock_.now_ns()) - origin_; }
+
   const Clock& clock_;
   uint64_t origin_;
+  bool holds_ = false;                      // a Moment lives
+  mutable std::optional<uint64_t> moment_;  // its time, when somebody has asked
   std::optional<uint64_t> stopped_at_;
   std::map<std::pair<uint64_t, Id>, std::function<void()>> pending_;
   std::map<Id, uint64_t> deadlines_;

@@ -43,6 +43,23 @@ TEST(LiveSession, AnUnrecordedSessionGivesTheGuestTheSameAnswers) {
   EXPECT_FALSE(r.session->finish("done").value().where.state);
 }
 
+/// Else a timer of a few ticks would be over before it is armed.
+TEST(LiveSession, AnAccessTakesTheDeviceNoTime) {
+  Recording r({vm::write(kDevice, 1), kPowerOff});
+  std::vector<uint64_t> times;
+  r.on_write = [&](uint64_t, uint64_t) {
+    times.push_back(r.machine.timers().now_ns());
+    r.clock.advance(1000);
+    times.push_back(r.machine.timers().now_ns());
+  };
+
+  r.go();
+
+  ASSERT_EQ(times.size(), 4u);
+  EXPECT_EQ(times[0], times[1]);
+  EXPECT_EQ(times[2], times[0] + 1000);
+}
+
 TEST(LiveSession, AnAddressOfNobodyReadsAsAllOnes) {
   Recording r({vm::read(0xe0000000), kPowerOff});
 

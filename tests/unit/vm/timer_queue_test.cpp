@@ -81,6 +81,32 @@ TEST_F(TimerQueueTest, TheGuestsTimeStandsStillWhileItIsStopped) {
   EXPECT_EQ(timers_.now_ns(), 7u);
 }
 
+TEST_F(TimerQueueTest, TimeStandsStillForAMoment) {
+  {
+    TimerQueue::Moment moment(timers_);
+    clock_.advance(5);
+    EXPECT_EQ(timers_.now_ns(), 5u);  // it begins when somebody asks
+    clock_.advance(5);
+    {
+      TimerQueue::Moment inner(timers_);
+      EXPECT_EQ(timers_.now_ns(), 5u);
+    }
+    EXPECT_EQ(timers_.now_ns(), 5u);
+  }
+  EXPECT_EQ(timers_.now_ns(), 10u);
+}
+
+TEST_F(TimerQueueTest, ToACallbackItIsWhatTheCallerSaid) {
+  std::vector<uint64_t> times;
+  timers_.arm(10, [&] { times.push_back(timers_.now_ns()); });
+  clock_.advance(30);
+
+  timers_.run_due(20);
+
+  EXPECT_THAT(times, ElementsAre(20u));
+  EXPECT_EQ(timers_.now_ns(), 30u);
+}
+
 TEST(DeferredWork, RunsWhatTheWorkPostsToo) {
   DeferredWork work;
   std::vector<int> ran;
