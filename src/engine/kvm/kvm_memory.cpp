@@ -2,19 +2,27 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "engine/kvm/kvm_system.h"
 
 namespace dejavm::kvm {
+
+namespace {
+
+/// Collections after which every page of a slot is watched again.
+constexpr unsigned kLookAnew = 16;
+
+}  // namespace
 
 Status KvmMemory::sync() {
   if (synced_ && generation_ == memory_.map_generation()) return {};
   const auto& map = memory_.map();
   std::vector<Slot> kept;
   // All that goes, goes first: KVM refuses slots that overlap, also for a moment.
-  for (const Slot& slot : slots_) {
+  for (Slot& slot : slots_) {
     if (std::find(map.begin(), map.end(), slot.range) != map.end()) {
-      kept.push_back(slot);
+      kept.push_back(std::move(slot));
     } else {
       TRY(remove(slot));
     }
@@ -29,7 +37,7 @@ Status KvmMemory::sync() {
   return {};
 }
 
-Status KvmMemory::remove(const Slot& slot) {
+Status KvmMemory::remove(Slot& slot) {
   TRY(collect(slot));
   kvm_userspace_memory_region region{};
   region.slot = slot.id;
@@ -50,7 +58,7 @@ Status KvmMemory::add(const vm::MemoryRange& range) {
     return fail(fmt::format("KVM refuses {} bytes of {} at {:#x}: {}", range.size, range.writable ? "RAM" : "ROM",
                             range.base.value, set.error().what));
   }
-  slots_.push_back({id, range});
+  slots_.push_back({.id = id, .range = range, .written = {}, .busy = {}});
   return {};
 }
 
@@ -62,11 +70,11 @@ uint32_t KvmMemory::free_id() const {
 }
 
 Status KvmMemory::collect_dirty() {
-  for (const Slot& slot : slots_) TRY(collect(slot));
+  for (Slot& slot : slots_) TRY(collect(slot));
   return {};
 }
 
-Status KvmMemory::collect(const Slot& slot) {
+Status KvmMemory::collect(Slot& slot) {
   if (!slot.range.writable) return {};
   uint64_t pages = slot.range.size / vm::kPageSize;
   bitmap_.assign((pages + 63) / 64, 0);
@@ -80,6 +88,25 @@ Status KvmMemory::collect(const Slot& slot) {
       memory_.mark_dirty(first + word * 64 + static_cast<unsigned>(std::countr_zero(bits)));
     }
   }
+  return chooses_ ? watch_again(slot) : Status{};
+}
+
+/// The pages in bitmap_, but for those that are busy.
+Status KvmMemory::watch_again(Slot& slot) {
+  if (slot.collections++ % kLookAnew == 0) {
+    slot.written.assign(bitmap_.size(), 0);
+    slot.busy.assign(bitmap_.size(), 0);
+  }
+  for (uint64_t word = 0; word < bitmap_.size(); ++word) {
+    slot.busy[word] |= bitmap_[word] & slot.written[word];
+    slot.written[word] |= bitmap_[word];
+    bitmap_[word] &= ~slot.busy[word];
+  }
+  kvm_clear_dirty_log clear{};
+  clear.slot = slot.id;
+  clear.num_pages = static_cast<uint32_t>(slot.range.size / vm::kPageSize);
+  clear.dirty_bitmap = bitmap_.data();
+  TRY(kvm_ioctl(vm_fd_, KVM_CLEAR_DIRTY_LOG, "KVM_CLEAR_DIRTY_LOG", &clear));
   return {};
 }
 

@@ -31,7 +31,7 @@ class KvmVcpu final : public vm::Vcpu {
       : handles_(std::move(handles)),
         found_(found),
         memory_(memory),
-        slots_(handles_.vm.get(), memory),
+        slots_(handles_.vm.get(), memory, handles_.chooses_watched_pages),
         registers_(fd(), shared(), sync_registers),
         access_(shared()),
         debug_(fd()),
