@@ -135,6 +135,7 @@ Status Replayer::approach(const trace::Where& where, bool stepping) {
   if (stop_ || std::holds_alternative<vm::Interrupted>(*exit)) return {};
   if (stepping) stop_with({.kind = SessionStop::Kind::step});
   // Steps, and breakpoints in a loop, may go on for ever without a kick ever ending a run.
+  if (std::holds_alternative<vm::BreakpointHit>(*exit)) came_by_at_ns_ = clock_.now_ns();
   return stop_ ? Status{} : check_patience();
 }
 

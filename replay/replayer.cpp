@@ -16,6 +16,7 @@ namespace {
 
 constexpr uint64_t kSlowdown = 200;  // how much longer than at its recording an event may take
 constexpr uint64_t kLookUpNs = 1'000'000'000;
+constexpr uint64_t kComingBy = 20;  // ReplayOptions::patience_ns
 constexpr uint64_t kUnknownGapUs = 10'000'000;
 
 /// One line about what the guest did.
@@ -301,7 +302,9 @@ Status Replayer::check_patience() {
     stop_with({.kind = SessionStop::Kind::interrupted});
     return {};
   }
-  if (clock_.now_ns() < give_up_at_ns_) return {};
+  uint64_t now = clock_.now_ns();
+  bool comes_by = now - came_by_at_ns_ < kLookUpNs;
+  if (now < give_up_at_ns_ + (comes_by ? (kComingBy - 1) * options_.patience_ns : 0)) return {};
   return diverge(Divergence::Kind::access, expectation(), "the guest runs on and this event does not come");
 }
 

@@ -48,7 +48,8 @@ struct ReplayOptions {
   bool keep_going = false;        ///< a state divergence does not stop the replay
   std::optional<Position> until;  ///< stop there
   std::optional<size_t> from_keyframe;
-  /// An event that has not come after this time, plus a multiple of what it took when it was recorded, never comes.
+  /// An event that has not come after this time, plus a multiple of what it took when it was recorded, never comes; after
+  /// twenty times that where the guest keeps coming by its place: a stop there can take a thousand times a loop's turn.
   uint64_t patience_ns = 30'000'000'000;
 };
 
@@ -204,6 +205,7 @@ class Replayer final : public vm::Session {
   std::optional<Moment> interrupted_at_;  // the last interrupt or NMI
   uint64_t last_time_us_ = 0;
   uint64_t give_up_at_ns_ = 0;
+  uint64_t came_by_at_ns_ = 0;  // the place that it looks for, last
   uint64_t look_up_at_ns_ = 0;  // when the guest is left next to see whether it is time to give up; 0: not arranged
   bool finished_ = false;
   std::vector<Divergence> divergences_;  // at most kMaxReports are kept

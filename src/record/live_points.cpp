@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "record/live_session.h"
 #include "record/quantum.h"
+#include "vm/loop_exit.h"
 #include "vm/return_address.h"
 #include "vm/translate.h"
 
@@ -147,44 +148,56 @@ bool LiveSession::is_busy_place() const {
 }
 
 /// A kick leaves the guest anywhere, most often in a loop, where a replay would have to compare at every turn. What enters
-/// then enters when a function returns, the further out the better, or when user code enters the kernel, or at the guest's
-/// next exit; if nothing of this comes soon, where the guest is. Nothing waits at an open window: what comes more often than
-/// this takes would keep the rest out.
+/// then enters when a function returns, the further out the better, else when a loop ends, or when user code enters the
+/// kernel, or at the guest's next exit; if nothing of this comes soon, where the guest is. Nothing waits at an open window:
+/// what comes more often than this takes would keep the rest out.
 Status LiveSession::step_out() {
   constexpr unsigned kUserRing = 3;
-  constexpr size_t kLevels[] = {3, 2, 1, 1};
+  constexpr vm::WayOut kWays[] = {{false, 3}, {false, 2}, {false, 1}, {true, 2}, {true, 1}, {true, 0}, {false, 1}};
   bool in_user_code = vcpu_.quick_registers().segment[vm::cs].dpl == kUserRing;
-  bool breaks = !in_user_code && vcpu_.capabilities().hidden_breakpoints;  // a kernel would meet ours
+  bool at_a_caller = false;
   auto registers = vcpu_.quick_registers().gpr;
-  for (size_t attempt = 0; attempt < std::size(kLevels); ++attempt) {
-    const size_t level = kLevels[attempt];
-    bool last = in_user_code || attempt + 1 == std::size(kLevels);
+  for (const vm::WayOut& way : kWays) {
+    if (at_a_caller && !way.of_loop) continue;
+    bool last = in_user_code || &way == std::end(kWays) - 1;
     std::optional<vm::GuestVirt> address;
-    if (breaks) {
-      auto addresses = vm::find_return_addresses(vcpu_.quick_registers(), machine_.memory(), level);
-      if (addresses.empty()) return {};
-      TRY_ASSIGN(bool stops, vcpu_.can_break_at(addresses.back()));
+    if (!in_user_code && vcpu_.capabilities().hidden_breakpoints) {  // a kernel would meet those that are not
+      address = leads_to(way);
+      if (!address) continue;
+      TRY_ASSIGN(bool stops, vcpu_.can_break_at(*address));
       if (!stops) return {};
-      address = addresses.back();
     }
-    TRY_ASSIGN(Left left, run_out(address, level, last ? kLastWayOutNs : kStepOutNs));
-    if (left == Left::here || !kicked_ || !moved_ || dead_ || stop_ || in_user_code) return {};
+    TRY_ASSIGN(Left left, run_out(address, way, last ? kLastWayOutNs : kStepOutNs));
+    if (!kicked_ || !moved_ || dead_ || stop_ || in_user_code) return {};
+    if (left == Left::here) {
+      if (&way == kWays || way.of_loop || last) return {};
+      at_a_caller = true;  // the ways further out took too long: it may go on in a loop
+    }
     // A loop that waits for what is to enter: its first turn matches.
     if (left == Left::late && registers == vcpu_.quick_registers().gpr) return {};
+    if (left == Left::late) at_a_caller = false;
     registers = vcpu_.quick_registers().gpr;
   }
   return {};
 }
 
+std::optional<vm::GuestVirt> LiveSession::leads_to(vm::WayOut way) const {
+  const vm::CpuState& cpu = vcpu_.quick_registers();
+  if (way.of_loop && way.level == 0) return vm::find_loop_exit(cpu, machine_.memory(), {cpu.linear_rip()});
+  auto addresses = vm::find_return_addresses(cpu, machine_.memory(), way.level);
+  if (addresses.empty()) return std::nullopt;
+  return way.of_loop ? vm::find_loop_exit(cpu, machine_.memory(), addresses.back()) : std::optional(addresses.back());
+}
+
 /// Runs to the address, or without one as vm::Vcpu::run_out() does.
-Result<LiveSession::Left> LiveSession::run_out(std::optional<vm::GuestVirt> address, size_t level, uint64_t limit_ns) {
+Result<LiveSession::Left> LiveSession::run_out(std::optional<vm::GuestVirt> address, vm::WayOut way, uint64_t limit_ns) {
   auto starts = [&] {
     armed_deadline_ns_ = 0;  // arm_deadline() is to tell the waker anew
     waker_->set_deadline(clock_.now_ns() + limit_ns, 0);
   };
   if (address) TRY(vcpu_.set_breakpoints({&*address, 1}));
   auto run = [&]() -> Result<std::optional<vm::Exit>> {
-    if (!address) return vcpu_.run_out(level, starts);
+    if (!address) return vcpu_.run_out(way, starts);
     starts();
     TRY_ASSIGN(vm::Exit exit, vcpu_.run(vm::RunMode::free));
     return exit;

@@ -93,6 +93,13 @@ struct VcpuCapabilities {
   std::string description;     ///< e.g. "kvm (kvm_pvm: hardware breakpoints and single-step work, ...)"
 };
 
+/// How code of ring 0 is left: where the `level`-th caller goes on (1: that of the function that runs), or where the loop
+/// ends in which that caller goes on (0: the loop that runs).
+struct WayOut {
+  bool of_loop = false;
+  size_t level = 1;
+};
+
 /// One vCPU. All calls but kick() from one thread. Errors of run() are final: emulation failures carry instruction bytes,
 /// disassembly and registers in Error::what.
 class Vcpu {
@@ -105,10 +112,9 @@ class Vcpu {
   /// only; a run that starts on a breakpoint executes that instruction first.
   virtual Result<Exit> run(RunMode mode) = 0;
   /// As run(RunMode::free), but ends with BreakpointHit also where the running code is left: user code at the kernel's first
-  /// instruction, a function of ring 0 where its `level`-th caller goes on (1: its own). Nothing of it stays in the guest.
-  /// For a consistent point that replays find again. Calls `starts` right before the guest runs: finding the way takes time.
-  /// nullopt: not to be had; nothing ran.
-  virtual Result<std::optional<Exit>> run_out(size_t /*level*/, const std::function<void()>& /*starts*/) {
+  /// instruction, ring 0 as `way` says. Nothing of it stays in the guest. For a consistent point that replays find again.
+  /// Calls `starts` right before the guest runs: finding the way takes time. nullopt: not to be had; nothing ran.
+  virtual Result<std::optional<Exit>> run_out(WayOut /*way*/, const std::function<void()>& /*starts*/) {
     return std::nullopt;
   }
   /// Answers the pending read of the last DeviceAccess or MsrAccess.
@@ -174,7 +180,7 @@ class Vcpu {
   /// Where it sees them: has it go on counting from others.
   virtual void set_untrapped_reads(const UntrappedReads& /*reads*/) {}
 
-  /// Adds the pages that the vCPU changed since the last call to GuestMemory's dirty set.
+  /// Adds the pages that the vCPU may have changed since the last call to GuestMemory's dirty set.
   virtual Status collect_dirty() = 0;
 };
 

@@ -9,6 +9,7 @@ GUEST(way_out_nested, 64,
       "call 1f; nop; hlt;"
       "1: push rbx; call 2f; inc edx; ret;"
       "2: push rbp; mov rbp, rsp; sub rsp, 32; mov ecx, 5; 3: dec ecx; jnz 3b; leave; ret 8")
+GUEST(way_out_calling, 64, "mov ecx, 1000; 1: call 2f; dec ecx; jnz 1b; hlt; 2: nop; ret")
 GUEST(way_out_reading, 64, "call 1f; nop; hlt; 1: mov ecx, 3; mov eax, [rbx]; ret")
 GUEST(way_out_recursive, 64, "mov ecx, 4; call 1f; nop; hlt; 1: dec ecx; jz 2f; call 1b; 2: ret")
 GUEST(way_out_endless, 64, "call 1f; nop; hlt; 1: inc eax; cmp eax, ebx; jne 1b; ret")
@@ -29,8 +30,8 @@ class WayOut : public Contract {
   void steps(int count) {
     for (int i = 0; i < count; ++i) ASSERT_TRUE(is<vm::Stepped>(machine().run(vm::RunMode::step)));
   }
-  std::optional<vm::Exit> run_out(size_t level) {
-    auto exit = vcpu().run_out(level, [this] { ++started; });
+  std::optional<vm::Exit> run_out(size_t level, bool of_loop = false) {
+    auto exit = vcpu().run_out({of_loop, level}, [this] { ++started; });
     EXPECT_TRUE(exit.has_value()) << exit.error().what;
     return exit ? *exit : std::nullopt;
   }
@@ -103,6 +104,26 @@ TEST_P(WayOut, OfARecursiveFunctionIsAnyOfItsReturns) {
   expect_out_at(run_out(1), kCode + 10);
   expect_as_broken(way_out_recursive(), long_mode(), kCode + 10);
   EXPECT_TRUE(is<vm::Halted>(machine().run()));
+}
+
+TEST_P(WayOut, OfALoopIsBehindIt) {
+  prepare(machine(), way_out_nested(), long_mode());
+  EXPECT_FALSE(run_out(0, true).has_value());
+  steps(8);
+  const uint64_t behind = kCode + 0x21;
+  EXPECT_FALSE(run_out(1, true).has_value());
+  expect_out_at(run_out(0, true), behind);
+  expect_as_broken(way_out_nested(), long_mode(), behind);
+  EXPECT_TRUE(is<vm::Halted>(machine().run()));
+}
+
+TEST_P(WayOut, OfACallersLoopIsBehindIt) {
+  prepare(machine(), way_out_calling(), long_mode());
+  steps(2);  // in the function that the loop calls
+  const uint64_t behind = kCode + 14;
+  EXPECT_FALSE(run_out(0, true).has_value());
+  expect_out_at(run_out(1, true), behind);
+  expect_as_broken(way_out_calling(), long_mode(), behind);
 }
 
 TEST_P(WayOut, IsNoneWhereNoFunctionRuns) {

@@ -40,7 +40,7 @@ class KvmVcpu final : public vm::Vcpu {
   const vm::VcpuCapabilities& capabilities() const override { return found_.capabilities; }
 
   Result<Exit> run(RunMode mode) override;
-  Result<std::optional<Exit>> run_out(size_t level, const std::function<void()>& starts) override;
+  Result<std::optional<Exit>> run_out(vm::WayOut way, const std::function<void()>& starts) override;
   void reply(uint64_t value) override { access_.reply(value); }
   void reply_fault() override { access_.reply_fault(); }
   void kick() override { kick_.kick(); }
@@ -154,11 +154,11 @@ Result<Exit> KvmVcpu::leave_lost_shadow() {
   return std::holds_alternative<vm::Stepped>(exit) ? Exit{vm::Interrupted{}} : exit;
 }
 
-Result<std::optional<Exit>> KvmVcpu::run_out(size_t level, const std::function<void()>& starts) {
+Result<std::optional<Exit>> KvmVcpu::run_out(vm::WayOut way, const std::function<void()>& starts) {
   if (access_.waiting() || debug_.any()) return std::nullopt;
   TRY(slots_.sync());
-  WayOut way(fd(), registers_, debug_, memory_);
-  TRY_ASSIGN(bool planted, way.plant(level));
+  WayOut out(fd(), registers_, debug_, memory_);
+  TRY_ASSIGN(bool planted, out.plant(way));
   if (!planted) return std::nullopt;
   mode_ = RunMode::free;
   TRY(debug_.disarm());
@@ -166,8 +166,8 @@ Result<std::optional<Exit>> KvmVcpu::run_out(size_t level, const std::function<v
   starts();
   kick_.before_run();
   TRY_ASSIGN(Exit exit, run_on());
-  TRY_ASSIGN(bool out, way.after(exit));
-  return out ? Exit{vm::BreakpointHit{{quick_registers().linear_rip()}}} : exit;
+  TRY_ASSIGN(bool there, out.after(exit));
+  return there ? Exit{vm::BreakpointHit{{quick_registers().linear_rip()}}} : exit;
 }
 
 /// After EINTR: whether a kick ends the run here. Prepares the next KVM_RUN if not.

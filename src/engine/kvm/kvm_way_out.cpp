@@ -2,6 +2,7 @@
 
 #include "engine/kvm/kvm_state.h"
 #include "engine/kvm/kvm_system.h"
+#include "vm/loop_exit.h"
 #include "vm/return_address.h"
 
 namespace dejavm::kvm {
@@ -13,7 +14,7 @@ constexpr uint8_t kLinuxSystemCall = 0x80;
 
 }  // namespace
 
-Result<bool> WayOut::plant(size_t level) {
+Result<bool> WayOut::plant(vm::WayOut way) {
   TRY_ASSIGN(const kvm_sync_regs* registers, registers_.get());
   if (event_pending(registers->events)) return false;
   vm::CpuState cpu;
@@ -22,11 +23,18 @@ Result<bool> WayOut::plant(size_t level) {
   if (ring == kUserRing) {
     TRY(plant_entries(cpu));
   } else if (ring == 0) {
-    auto slots = vm::find_return_slots(cpu, memory_, level);
-    bool there = slots.size() == level && slots.back().returns_to.value != cpu.linear_rip();
-    if (there) halts_.plant(cpu, slots.back().returns_to);
+    auto address = leads_to(cpu, way);
+    if (address && address->value != cpu.linear_rip()) halts_.plant(cpu, *address);
   }
   return halts_.any();
+}
+
+std::optional<vm::GuestVirt> WayOut::leads_to(const vm::CpuState& cpu, vm::WayOut way) const {
+  if (way.of_loop && way.level == 0) return vm::find_loop_exit(cpu, memory_, {cpu.linear_rip()});
+  auto slots = vm::find_return_slots(cpu, memory_, way.level);
+  if (slots.size() != way.level) return std::nullopt;
+  vm::GuestVirt caller = slots.back().returns_to;
+  return way.of_loop ? vm::find_loop_exit(cpu, memory_, caller) : std::optional(caller);
 }
 
 Status WayOut::plant_entries(const vm::CpuState& cpu) {

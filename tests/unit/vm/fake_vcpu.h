@@ -84,7 +84,7 @@ class FakeVcpu final : public Vcpu {
 
   const VcpuCapabilities& capabilities() const override { return can; }
   Result<Exit> run(RunMode mode) override;
-  Result<std::optional<Exit>> run_out(size_t /*level*/, const std::function<void()>& /*starts*/) override {
+  Result<std::optional<Exit>> run_out(WayOut /*way*/, const std::function<void()>& /*starts*/) override {
     return way_out ? way_out() : std::nullopt;
   }
   void reply(uint64_t value) override { answer_ = value; }

@@ -1,0 +1,17 @@
+// Where the loop that runs will be left, without symbols.
+#pragma once
+
+#include <optional>
+
+#include "vm/address.h"
+#include "vm/cpu_state.h"
+#include "vm/guest_memory.h"
+
+namespace dejavm::vm {
+
+/// The instruction behind the conditional jump that closes the innermost loop around a linear address: one back to there or
+/// to what stands before it. As compilers lay loops out; a loop that is left from its middle is not seen. 64-bit code only.
+/// Looks at no more than the next 256 instructions.
+std::optional<GuestVirt> find_loop_exit(const CpuState& cpu, const GuestMemory& memory, GuestVirt address);
+
+}  // namespace dejavm::vm
