@@ -8,13 +8,6 @@
 
 namespace dejavm::kvm {
 
-namespace {
-
-/// Collections after which every page of a slot is watched again.
-constexpr unsigned kLookAnew = 16;
-
-}  // namespace
-
 Status KvmMemory::sync() {
   if (synced_ && generation_ == memory_.map_generation()) return {};
   const auto& map = memory_.map();
@@ -88,15 +81,13 @@ Status KvmMemory::collect(Slot& slot) {
       memory_.mark_dirty(first + word * 64 + static_cast<unsigned>(std::countr_zero(bits)));
     }
   }
-  return chooses_ ? watch_again(slot) : Status{};
+  return chooses_ ? watch(slot) : Status{};
 }
 
 /// The pages in bitmap_, but for those that are busy.
-Status KvmMemory::watch_again(Slot& slot) {
-  if (slot.collections++ % kLookAnew == 0) {
-    slot.written.assign(bitmap_.size(), 0);
-    slot.busy.assign(bitmap_.size(), 0);
-  }
+Status KvmMemory::watch(Slot& slot) {
+  slot.written.resize(bitmap_.size());
+  slot.busy.resize(bitmap_.size());
   for (uint64_t word = 0; word < bitmap_.size(); ++word) {
     slot.busy[word] |= bitmap_[word] & slot.written[word];
     slot.written[word] |= bitmap_[word];
@@ -108,6 +99,18 @@ Status KvmMemory::watch_again(Slot& slot) {
   clear.dirty_bitmap = bitmap_.data();
   TRY(kvm_ioctl(vm_fd_, KVM_CLEAR_DIRTY_LOG, "KVM_CLEAR_DIRTY_LOG", &clear));
   return {};
+}
+
+void KvmMemory::watch_again(std::span<const uint64_t> pages) {
+  for (Slot& slot : slots_) {
+    uint64_t first = slot.range.offset / vm::kPageSize, count = slot.busy.size() * 64;
+    for (uint64_t page : pages) {
+      if (page < first || page - first >= count) continue;
+      uint64_t bit = uint64_t{1} << (page - first) % 64;
+      slot.busy[(page - first) / 64] &= ~bit;
+      slot.written[(page - first) / 64] &= ~bit;
+    }
+  }
 }
 
 }  // namespace dejavm::kvm

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "vm/guest_memory.h"
@@ -13,7 +14,7 @@ namespace dejavm::kvm {
 ///
 /// A page that is watched for writes costs the guest a fault at its next one, which is worth many hashes of the page. So
 /// where KVM lets us choose (Linux, Documentation/virt/kvm/api.rst, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2), those that are found
-/// written a second time are not watched and always count as dirty, until all are looked at anew.
+/// written a second time are not watched and always count as dirty, until watch_again().
 class KvmMemory {
  public:
   /// `chooses`: the VM was made with KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
@@ -23,21 +24,22 @@ class KvmMemory {
   Status sync();
   /// Adds the pages that the guest may have written since the last call to the memory's dirty set.
   Status collect_dirty();
+  /// See vm::Vcpu.
+  void watch_again(std::span<const uint64_t> pages);
 
  private:
   using Bitmap = std::vector<uint64_t>;  // a bit for each page of a slot
   struct Slot {
     uint32_t id = 0;
     vm::MemoryRange range;
-    Bitmap written;  // since all were looked at anew
+    Bitmap written;  // once since it is watched
     Bitmap busy;     // not watched
-    unsigned collections = 0;
   };
 
   Status remove(Slot& slot);
   Status add(const vm::MemoryRange& range);
   Status collect(Slot& slot);
-  Status watch_again(Slot& slot);
+  Status watch(Slot& slot);
   uint32_t free_id() const;
 
   int vm_fd_;

@@ -60,6 +60,7 @@ class KvmVcpu final : public vm::Vcpu {
   Status set_breakpoints(std::span<const vm::GuestVirt> addresses) override;
   Result<bool> can_break_at(vm::GuestVirt address) override;
   Status collect_dirty() override { return slots_.collect_dirty(); }
+  void watch_again(std::span<const uint64_t> pages) override { slots_.watch_again(pages); }
 
  private:
   int fd() const { return handles_.vcpu.get(); }
