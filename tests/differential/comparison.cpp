@@ -33,6 +33,7 @@ Status Comparison::run(const TestCase& test) {
 
 void Comparison::compare(const TestCase& test, const Outcome& kvm, const std::vector<ChangedWord>& words) {
   prepare(test);
+  guests_.restore_kvm(guests_.changed_pages());
   for (const ChangedWord& word : words) {
     guests_.write_kvm(word.address, {reinterpret_cast<const uint8_t*>(&word.value), sizeof word.value});
   }

@@ -89,13 +89,19 @@ Status Guests::make_kvm_vcpu() {
   return {};
 }
 
-void Guests::enter(Mode mode) { image_ = make_image(mode, model_.kind == vm::CpuKind::tcg); }
+void Guests::enter(Mode mode) {
+  image_ = make_image(mode, model_.kind == vm::CpuKind::tcg);
+  reset();
+}
+
+void Guests::reset(Side& side, uint64_t page) {
+  ByteSpan image(image_.ram.data() + page, vm::kPageSize);
+  CHECK(side.memory.write({page}, image, vm::Writer::loader).has_value());
+}
 
 void Guests::reset(Side& side) {
   for (uint64_t at = 0; at < kRamSize; at += vm::kPageSize) {
-    const uint8_t* page = image_.ram.data() + at;
-    if (std::memcmp(side.memory.host(at), page, vm::kPageSize) == 0) continue;
-    CHECK(side.memory.write({at}, {page, vm::kPageSize}, vm::Writer::loader).has_value());
+    if (std::memcmp(side.memory.host(at), image_.ram.data() + at, vm::kPageSize) != 0) reset(side, at);
   }
 }
 
@@ -103,10 +109,20 @@ void Guests::reset() {
   for (Side& side : sides_) reset(side);
 }
 
-void Guests::reset_kvm() { reset(side(Engine::kvm)); }
-
 void Guests::write_kvm(uint64_t gpa, ByteSpan bytes) {
   CHECK(side(Engine::kvm).memory.write({gpa}, bytes, vm::Writer::loader).has_value());
+}
+
+std::vector<uint32_t> Guests::changed_pages() const {
+  std::vector<uint32_t> pages;
+  for (uint32_t at = 0; at < kRamSize; at += vm::kPageSize) {
+    if (std::memcmp(ram(Engine::kvm) + at, image_.ram.data() + at, vm::kPageSize) != 0) pages.push_back(at);
+  }
+  return pages;
+}
+
+void Guests::restore_kvm(const std::vector<uint32_t>& pages) {
+  for (uint32_t page : pages) reset(side(Engine::kvm), page);
 }
 
 void Guests::write(uint64_t gpa, ByteSpan bytes) {
@@ -190,8 +206,11 @@ Result<Outcome> Guests::run_kvm(const vm::CpuState& state) {
   watchdog_->begin();
   Outcome outcome = run(side(Engine::kvm), state);
   watchdog_->end();
+  if (outcome.kind == Outcome::Kind::failed) {
+    // By kvm.ko's emulator, or because a kick could not end the delivery of an event.
+    outcome.kind = watchdog_->kicked() ? Outcome::Kind::endless : Outcome::Kind::stopped;
+  }
   if (outcome.kind == Outcome::Kind::endless) TRY(make_kvm_vcpu());  // it may stand in the middle of an access
-  if (outcome.kind == Outcome::Kind::failed) outcome.kind = Outcome::Kind::stopped;  // by kvm.ko's emulator
   return outcome;
 }
 

@@ -59,8 +59,10 @@ class Guests {
   void reset();
   void write(uint64_t gpa, ByteSpan bytes);
   /// KVM's alone.
-  void reset_kvm();
   void write_kvm(uint64_t gpa, ByteSpan bytes);
+  /// The pages where KVM's RAM is not the image, in order.
+  std::vector<uint32_t> changed_pages() const;
+  void restore_kvm(const std::vector<uint32_t>& pages);
 
   /// An error where KVM cannot make a new vCPU after one that did not end.
   Result<Outcome> run_kvm(const vm::CpuState& state);
@@ -88,6 +90,7 @@ class Guests {
   static Result<Side> make_side();
   static Result<std::unique_ptr<Guests>> make(std::unique_ptr<kvm::KvmHost> host, vm::CpuModel model);
   void reset(Side& side);
+  void reset(Side& side, uint64_t page);
   Outcome run(Side& side, const vm::CpuState& state);
   std::optional<Fault> fault(const Side& side, const vm::CpuState& state) const;
   static bool answer(Side& side, const vm::Exit& exit);

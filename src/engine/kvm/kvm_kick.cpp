@@ -69,6 +69,7 @@ void KickSwitch::before_complete() {
 
 bool KickSwitch::take() {
   delay_ns_ = kFirstDelayNs;
+  postponed_ = 0;
   return kicked_.exchange(false);
 }
 
@@ -86,7 +87,8 @@ Status KickSwitch::postpone() {
   }
   itimerspec when{};
   when.it_value.tv_nsec = delay_ns_;
-  if (delay_ns_ < 100'000'000) delay_ns_ *= 2;
+  if (delay_ns_ < kLongDelayNs) delay_ns_ *= 2;
+  ++postponed_;
   if (::timer_settime(timer_, 0, &when, nullptr) != 0) return fail_errno("cannot start the timer of a vCPU");
   return {};
 }

@@ -43,9 +43,12 @@ class KickSwitch {
   /// Keeps the kick, but sends its signal a while later: KVM_RUN has to get as far as delivering an event first. The while
   /// grows from call to call until the kick is taken.
   Status postpone();
+  /// Postponed so often that the guest had seconds: it is not going to get there.
+  bool waits_in_vain() const { return postponed_ >= kMaxPostponed; }
 
  private:
-  static constexpr long kFirstDelayNs = 20'000;
+  static constexpr long kFirstDelayNs = 20'000, kLongDelayNs = 100'000'000;
+  static constexpr unsigned kMaxPostponed = 32;  // the last twenty of them for kLongDelayNs and more
 
   void enter_thread();
 
@@ -57,6 +60,7 @@ class KickSwitch {
   timer_t timer_{};
   pid_t timer_thread_ = 0;  // 0: there is no timer
   long delay_ns_ = kFirstDelayNs;
+  unsigned postponed_ = 0;
 };
 
 }  // namespace dejavm::kvm
