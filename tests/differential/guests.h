@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,9 @@ struct Fault {
   uint8_t vector = 0;
   uint64_t address = 0;  ///< linear, from the frame
 };
+
+/// Where the frame of an exception holds RIP, from the state at the handler's HLT: a linear address.
+uint64_t frame_of(Mode mode, const vm::CpuState& state, uint8_t vector);
 
 /// How a run of a few instructions ended.
 struct Outcome {
@@ -58,6 +62,9 @@ class Guests {
   /// All RAMs become the image.
   void reset();
   void write(uint64_t gpa, ByteSpan bytes);
+  /// Those of soft alone.
+  void reset_soft();
+  void write_soft(uint64_t gpa, ByteSpan bytes);
   /// KVM's alone.
   void write_kvm(uint64_t gpa, ByteSpan bytes);
   /// The pages where KVM's RAM is not the image, in order.
@@ -68,6 +75,10 @@ class Guests {
   Result<Outcome> run_kvm(const vm::CpuState& state);
   /// `stop`: the linear address where the run ends as `stopped`.
   Outcome run_soft(Engine engine, const vm::CpuState& state, std::optional<uint64_t> stop);
+  /// The same on the interpreter, with a state that is changed in front of the instruction at `at`, when it first comes up;
+  /// nullopt where it does not.
+  std::optional<Outcome> run_changed(const vm::CpuState& state, std::optional<uint64_t> stop, uint64_t at,
+                                     const std::function<void(vm::CpuState&)>& change);
   /// The bytes of the next instruction of each step that the interpreter makes from `state`, with its linear address; at
   /// most `limit`. Changes the interpreter's RAM.
   struct Place {
@@ -77,8 +88,8 @@ class Guests {
   std::vector<Place> trace(const vm::CpuState& state, size_t limit);
 
   const uint8_t* ram(Engine engine) const { return side(engine).memory.host(0); }
-  /// The first address where a soft engine's RAM is not KVM's.
-  std::optional<uint64_t> first_difference(Engine engine) const;
+  /// The first address where their RAMs differ.
+  std::optional<uint64_t> first_difference(Engine first, Engine second) const;
 
  private:
   struct Side {

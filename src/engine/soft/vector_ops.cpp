@@ -62,7 +62,26 @@ void take_signals(Core& core, const NativeFrame& frame, uint16_t use) {
   raise((core.cpu.cr4 & kCr4Osxmmexcpt) != 0 ? kSimdFault : kInvalidOpcode);
 }
 
-void require_usable(const Core& core, uint16_t use) {
+/// Of and to MMX registers.
+bool converts_mmx(uint16_t mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_CVTPI2PS:
+    case ZYDIS_MNEMONIC_CVTPI2PD:
+    case ZYDIS_MNEMONIC_CVTPS2PI:
+    case ZYDIS_MNEMONIC_CVTPD2PI:
+    case ZYDIS_MNEMONIC_CVTTPS2PI:
+    case ZYDIS_MNEMONIC_CVTTPD2PI:
+    case ZYDIS_MNEMONIC_MOVQ2DQ:
+    case ZYDIS_MNEMONIC_MOVDQ2Q:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void require_usable(const Core& core, const Instruction& insn) {
+  uint16_t use = insn.selector;
+  if (core.features.tcg && converts_mmx(insn.mnemonic)) return require_mmx(core);
   constexpr uint16_t kFirst = kUsesFirst | kFirstIsMmx, kSecond = kUsesSecond | kSecondIsMmx;
   bool uses_xmm = (use & kFirst) == kUsesFirst || (use & kSecond) == kUsesSecond;
   if (uses_xmm || (use & kUsesMmx) == 0) require_sse(core);  // CVTTSD2SI from memory has no XMM operand either
@@ -107,7 +126,7 @@ bool enters_mmx_on_tcg(const Core& core, const Instruction& insn) {
 
 void run_vector(Core& core, const Instruction& insn) {
   uint16_t use = insn.selector;
-  require_usable(core, use);
+  require_usable(core, insn);
   NativeFrame frame;
   uint64_t address = 0;
   if (core.features.tcg && (use & kUsesMmx) != 0 && (use & kUsesMxcsr) == 0) enter_mmx(core.cpu.fpu);
