@@ -57,8 +57,7 @@ bool loads_stack_segment(const RandomInstruction& random) {
 
 bool tcg_misreads(const RandomInstruction& random) {
   const ZydisDecodedInstruction& insn = random.insn;
-  return has_early_rex(insn) || has_mmx_register_beyond_seven(random) || has_undefined_spelling(insn) || is_3dnow(insn) ||
-         loads_stack_segment(random);
+  return has_early_rex(insn) || has_mmx_register_beyond_seven(random) || has_undefined_spelling(insn) || is_3dnow(insn);
 }
 
 bool Ends::alike() const {
@@ -162,6 +161,13 @@ bool any(const Ends& ends, Kind kind) {
 
 bool is_wide_exchange(const RandomInstruction& random) { return random.insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG8B; }
 
+bool is_relative_double_shift(const RandomInstruction& random) {
+  bool shifts = random.insn.mnemonic == ZYDIS_MNEMONIC_SHLD || random.insn.mnemonic == ZYDIS_MNEMONIC_SHRD;
+  return shifts && random.operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
+         random.operands[2].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
+         (random.operands[0].mem.base == ZYDIS_REGISTER_RIP || random.operands[0].mem.base == ZYDIS_REGISTER_EIP);
+}
+
 bool is_minimum_or_maximum(const RandomInstruction& random) {
   switch (random.insn.mnemonic) {
     case ZYDIS_MNEMONIC_MINPS:
@@ -211,6 +217,21 @@ bool take_nans(Ends& ends) {
       if ((single || is_double) && take(soft_lanes[lane], kvm_lanes[lane])) taken = true;
     }
     std::memcpy(xmm.data(), soft_lanes, sizeof soft_lanes);
+  }
+  return taken;
+}
+
+/// Fractions of x87 registers, and whether they are exact, with a precision that is not the full one.
+bool take_rounding(Ends& ends) {
+  constexpr uint16_t kPrecision = 0x300, kReservedIsFull = 0x100;
+  constexpr uint64_t kInexact = 1 << 5;
+  vm::Fpu& fpu = ends.soft.state.fpu;
+  const vm::Fpu& kvm = ends.kvm.state.fpu;
+  if ((fpu.fcw & kPrecision) == kPrecision || (fpu.fcw & kPrecision) == kReservedIsFull) return false;
+  bool taken = take_bits(fpu.fsw, kvm.fsw, kInexact);
+  for (size_t i = 0; i < fpu.st.size(); ++i) {
+    bool same_exponent = std::equal(fpu.st[i].begin() + 8, fpu.st[i].end(), kvm.st[i].begin() + 8);
+    if (same_exponent && take(fpu.st[i], kvm.st[i])) taken = true;
   }
   return taken;
 }
@@ -275,7 +296,7 @@ constexpr Known kKnown[] = {
        if (!refused || !last->has_register(ZYDIS_REGCLASS_MMX)) return false;
        vm::Fpu fpu = ends.soft.state.fpu;
        soft::enter_mmx(fpu);
-       return take(ends.soft.state.fpu, fpu);
+       return fpu == ends.kvm.state.fpu && take(ends.soft.state.fpu, fpu);
      }},
     {"fpu_helper.c: an x87 store sets its exceptions before KVM's emulator refuses the device access",
      [](Ends& ends) {
@@ -283,12 +304,29 @@ constexpr Known kKnown[] = {
        bool refused = ends.did_not_finish() && is_x87(ends.last()) && stores(*ends.last());
        return refused && take_bits(ends.soft.state.fpu.fsw, ends.kvm.state.fpu.fsw, kExceptions);
      }},
-    {"fpu_helper.c: operands of 10 bytes and more are accessed in an order of their own, which CR2 shows",
+    {"fpu_helper.c: operands of 10 bytes and more are accessed in an order of their own, which CR2 and the error code show",
      [](Ends& ends) {
        constexpr uint64_t kNear = 512;
        bool near = ends.kvm.state.cr2 - ends.soft.state.cr2 + kNear < 2 * kNear;
        bool faulted = ends.same_fault() && ends.kvm.fault->vector == kPageFault && is_x87(ends.last());
-       return faulted && near && take(ends.soft.state.cr2, ends.kvm.state.cr2);
+       if (!faulted || !near || !take(ends.soft.state.cr2, ends.kvm.state.cr2)) return false;
+       uint64_t error = frame_of(ends.mode, ends.kvm.state, kPageFault) - code_bits(ends.mode) / 8;
+       if (error < kRamSize) ends.soft_ram[error] = ends.kvm_ram[error];
+       return true;
+     }},
+    {"translate.c: what is no flags has reserved ones, TF and VM as well",
+     [](Ends& ends) {
+       constexpr uint64_t kCauses = 0xf000;
+       if (!ends.flags_are_none) return false;
+       bool trapped = take_bits(ends.soft.state.dr6, ends.kvm.state.dr6, kCauses);
+       return take_flags(ends, ~uint64_t{0}) || trapped;
+     }},
+    {"translate.c: SHLD and SHRD by a constant take an address relative to RIP for one less; KVM's emulator does not",
+     [](Ends& ends) {
+       bool emulated = any(ends, is_relative_double_shift) && !ends.kvm.accesses.empty();
+       if (!emulated || !take(ends.soft.accesses, ends.kvm.accesses)) return false;
+       take_flags(ends, kStatusFlags);
+       return true;
      }},
     {"KVM stops at an instruction whose page fault it cannot deliver to a stack in a device, and has set CR2",
      [](Ends& ends) { return ends.kvm.kind == Outcome::Kind::stopped && take(ends.soft.state.cr2, ends.kvm.state.cr2); }},
@@ -365,6 +403,12 @@ constexpr Known kKnown[] = {
        constexpr uint64_t kFrame = 56;
        return ends.kvm.kind == Outcome::Kind::stopped && take_stack(ends, kFrame);
      }},
+    {"fpu_helper.c: int32_to_floatx80() and float64_to_floatx80() round an operand in memory to the precision of the "
+     "control word",
+     [](Ends& ends) {
+       return any(ends, [](const RandomInstruction& random) { return is_x87(&random) && random.accesses_memory(); }) &&
+              take_rounding(ends);
+     }},
     {"fpu_helper.c, do_fldenv(), do_frstor(): what is loaded before a read faults stays",
      [](Ends& ends) {
        const RandomInstruction* last = ends.did_not_finish() ? ends.last() : nullptr;
@@ -405,7 +449,7 @@ std::vector<std::string> make_alike(Ends& ends) {
 
 bool hides_others_on_tcg(const RandomInstruction& random) {
   return moves_environment(random) || moves_all(random) || pushes_segment(random) || is_wide_exchange(random) ||
-         loads_mxcsr(random);
+         loads_mxcsr(random) || loads_stack_segment(random);
 }
 
 OtherFlags other_flags_before(const RandomInstruction& random) {
@@ -414,7 +458,7 @@ OtherFlags other_flags_before(const RandomInstruction& random) {
     return {
         "translate.c: an instruction that needs the flags, and whose access KVM or the guest first maps, leaves what is "
         "no flags",
-        kStatusFlags};
+        kStatusFlags, true};
   }
   if (tests_bit(random)) {
     return {"BT behind a page that KVM maps: AF and OF are as at the start of a block of TCG (tcg_flags.h)", kAfAndOf};

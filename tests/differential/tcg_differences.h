@@ -24,6 +24,7 @@ struct Ends {
   const std::vector<uint8_t>& kvm_ram;
   Outcome soft;  ///< make_alike() changes both
   std::vector<uint8_t> soft_ram;
+  bool flags_are_none = false;  ///< an instruction of the run had what OtherFlags tells of
 
   bool alike() const;
   bool same_fault() const;
@@ -40,6 +41,7 @@ std::vector<std::string> make_alike(Ends& ends);
 struct OtherFlags {
   const char* reason = nullptr;
   uint64_t flags = 0;
+  bool none = false;  ///< behind it RFLAGS may hold anything
 };
 OtherFlags other_flags_before(const RandomInstruction& random);
 

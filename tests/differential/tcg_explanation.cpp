@@ -99,18 +99,20 @@ TcgExplanation::Reasons TcgExplanation::reasons(const Outcome& soft) {
   if (auto found = raised_by_emulator(soft)) return found;
   if (soft.kind == Outcome::Kind::failed) return std::nullopt;
   if (auto found = no_fault(soft)) return found;
+  if (auto found = lost_exception(soft)) return found;
   if (auto found = wrong_stack()) return found;
   return other_flags();
 }
 
 TcgExplanation::Reasons TcgExplanation::made_alike(const Outcome& kvm, const std::vector<uint8_t>& kvm_ram,
-                                                   const Outcome& soft) {
+                                                   const Outcome& soft, Flags flags) {
   Ends ends{.test = test_,
             .mode = guests_.image().mode,
             .kvm = kvm,
             .kvm_ram = kvm_ram,
             .soft = soft,
-            .soft_ram = ram(Engine::interpreter)};
+            .soft_ram = ram(Engine::interpreter),
+            .flags_are_none = flags == Flags::none};
   std::vector<std::string> reasons = make_alike(ends);
   if (!ends.alike()) return std::nullopt;
   return reasons;
@@ -147,7 +149,16 @@ std::optional<Outcome> TcgExplanation::behind_iterations(const RandomInstruction
 
 TcgExplanation::Reasons TcgExplanation::raised_by_emulator(const Outcome& soft) {
   if (!kvm_.fault) return std::nullopt;
+  // Where soft fetched from no memory the fault's address is cut to 16 bits, which may be an instruction's.
+  if (soft.kind == Outcome::Kind::failed) {
+    if (auto found = raised_by_emulator(soft, nullptr)) return found;
+  }
   const RandomInstruction* random = test_.at(kvm_.fault->address);
+  return random != nullptr ? raised_by_emulator(soft, random) : std::nullopt;
+}
+
+/// `random`: the instruction whose access raised it; null: the fetch.
+TcgExplanation::Reasons TcgExplanation::raised_by_emulator(const Outcome& soft, const RandomInstruction* random) {
   for (const Raised& raised : kRaised) {
     if (!raised.raises(guests_.image().mode, kvm_.fault->vector, random)) continue;
     Outcome there = soft;  // which failed where there is nothing to fetch
@@ -155,8 +166,6 @@ TcgExplanation::Reasons TcgExplanation::raised_by_emulator(const Outcome& soft) 
       auto stopped = repeats(*random) ? behind_iterations(*random) : in_front_of(kvm_.fault->address);
       if (!stopped) continue;
       there = std::move(*stopped);
-    } else if (soft.kind != Outcome::Kind::failed) {
-      continue;
     }
     // The instruction may have made some of its accesses.
     if (!begins_with(kvm_.accesses, there.accesses) || !begins_with(soft.accesses, kvm_.accesses)) continue;
@@ -190,6 +199,22 @@ TcgExplanation::Reasons TcgExplanation::no_fault(const Outcome& soft) {
   outcome->state.fpu = kvm_.state.fpu;
   auto others = made_alike(kvm_, ram(Engine::kvm), *outcome);
   if (others) others->insert(others->begin(), "fpu_helper.c, helper_ldmxcsr(), do_fxrstor(): reserved bits are no #GP");
+  return others;
+}
+
+/// Soft raises #UD for a prefetch of a register as TCG does, and its frame goes to a device: there KVM's emulator, to which
+/// a prefetch of a register is one, does the instruction instead, and nothing is left of the exception.
+TcgExplanation::Reasons TcgExplanation::lost_exception(const Outcome& soft) {
+  bool in_device = soft.fault && soft.fault->vector == kInvalidOpcode && !soft.accesses.empty();
+  if (!in_device) return std::nullopt;
+  uint64_t at = soft.accesses.back().value;  // what is pushed last
+  const RandomInstruction* random = test_.at(at);
+  if (random == nullptr) return std::nullopt;
+  prepare();
+  auto outcome = guests_.run_changed(test_.state, stop(), at, [&](vm::CpuState& state) { state.rip += random->length(); });
+  if (!outcome || outcome->kind == Outcome::Kind::failed) return std::nullopt;
+  auto others = made_alike(kvm_, ram(Engine::kvm), *outcome);
+  if (others) others->insert(others->begin(), "KVM's emulator does an instruction whose #UD has its frame in a device");
   return others;
 }
 
@@ -227,17 +252,19 @@ TcgExplanation::Reasons TcgExplanation::changed_flags(const RandomInstruction& r
   OtherFlags other = other_flags_before(random);
   if (other.reason == nullptr) return std::nullopt;
   // Every set of the flags once: counting in the bits of the mask alone.
-  for (uint64_t flags = other.flags; flags != 0; flags = (flags - 1) & other.flags) {
+  for (uint64_t flags = other.flags;; flags = (flags - 1) & other.flags) {
     prepare();
     auto outcome = guests_.run_changed(test_.state, stop(), at, [&](vm::CpuState& state) { state.rflags ^= flags; });
     if (!outcome) return std::nullopt;
-    if (outcome->kind == Outcome::Kind::failed) continue;
-    auto others = made_alike(kvm_, ram(Engine::kvm), *outcome);
-    if (!others) continue;
-    others->insert(others->begin(), other.reason);
-    return others;
+    auto others = outcome->kind == Outcome::Kind::failed
+                      ? std::nullopt
+                      : made_alike(kvm_, ram(Engine::kvm), *outcome, other.none ? Flags::none : Flags::sound);
+    if (others) {
+      others->insert(others->begin(), other.reason);
+      return others;
+    }
+    if (flags == 0) return std::nullopt;
   }
-  return std::nullopt;
 }
 
 }  // namespace dejavm::differential

@@ -1,5 +1,5 @@
-// Whether what differs between KVM on QEMU's TCG and soft's model of it is explained, by tcg_differences.h and by further runs
-// of soft: what a reason cannot reach has to agree.
+// Whether what differs between KVM on QEMU's TCG and soft's model of it is explained, by tcg_differences.h and by further
+// runs of soft: what a reason cannot reach has to agree.
 #pragma once
 
 #include <optional>
@@ -23,11 +23,15 @@ class TcgExplanation {
  private:
   using Reasons = std::optional<std::vector<std::string>>;
 
-  Reasons made_alike(const Outcome& kvm, const std::vector<uint8_t>& kvm_ram, const Outcome& soft);
+  enum class Flags : uint8_t { sound, none };
+  Reasons made_alike(const Outcome& kvm, const std::vector<uint8_t>& kvm_ram, const Outcome& soft,
+                     Flags flags = Flags::sound);
   Reasons raised_by_emulator(const Outcome& soft);
+  Reasons raised_by_emulator(const Outcome& soft, const RandomInstruction* random);
   Reasons other_flags();
   Reasons changed_flags(const RandomInstruction& random, uint64_t at);
   Reasons no_fault(const Outcome& soft);
+  Reasons lost_exception(const Outcome& soft);
   Reasons wrong_stack();
   std::optional<Outcome> in_front_of(uint64_t at);
   std::optional<Outcome> behind_iterations(const RandomInstruction& random);

@@ -30,7 +30,7 @@
 //   CR4.OSFXSR MXCSR and the XMM registers, too. FXRSTOR takes none of them then.
 // - No segment has a limit or a type, for data or code, and 64-bit code may return or jump to what is not canonical: it
 //   faults there. 0x66 does not cut the target of a relative branch of 64-bit code.
-// - F2 and F3 in front of LOOPE and LOOPNE do nothing. A prefetch of a register is #UD.
+// - F2 and F3 in front of LOOPE and LOOPNE do nothing. A prefetch of a register is #UD. CLFLUSH never faults.
 // - A 32-bit PUSH of a segment register clears the upper half of its slot. RET's number of bytes has a sign.
 // - MMX instructions leave bits 64 to 79 of the x87 register (MOVDQ2Q clears them) and enter MMX mode before they access
 //   memory; CVTPI2PS and CVTPI2PD from memory enter it, too; EMMS leaves the stack's top. Nothing but FWAIT raises #MF.
