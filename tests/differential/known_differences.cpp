@@ -5,7 +5,7 @@
 #include "engine/soft/flags.h"
 #include "engine/soft/translate/flag_effects.h"
 #include "instruction_kinds.h"
-#include "tcg_differences.h"
+#include "tcg_instructions.h"
 
 namespace dejavm::differential {
 namespace {

@@ -10,12 +10,6 @@
 
 namespace dejavm::differential {
 
-/// TCG takes the bytes for another instruction, or for none; no compiler emits them.
-bool tcg_misreads(const RandomInstruction& random);
-
-/// What it leaves differs so that what others do with it would, too: it runs alone.
-bool hides_others_on_tcg(const RandomInstruction& random);
-
 /// The two ends of a run.
 struct Ends {
   const TestCase& test;
@@ -36,16 +30,5 @@ struct Ends {
 
 /// Gives soft's end what is KVM's in everything that a reason can reach; those that changed something.
 std::vector<std::string> make_alike(Ends& ends);
-
-/// The status flags that KVM may have had otherwise than soft in front of an instruction. No reason: none.
-struct OtherFlags {
-  const char* reason = nullptr;
-  uint64_t flags = 0;
-  bool none = false;  ///< behind it RFLAGS may hold anything
-};
-OtherFlags other_flags_before(const RandomInstruction& random);
-
-/// LDMXCSR and FXRSTOR.
-bool loads_mxcsr(const RandomInstruction& random);
 
 }  // namespace dejavm::differential

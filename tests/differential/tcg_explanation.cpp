@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "instruction_kinds.h"
+#include "tcg_instructions.h"
 
 namespace dejavm::differential {
 namespace {

@@ -35,8 +35,9 @@
 // - MMX instructions leave bits 64 to 79 of the x87 register (MOVDQ2Q clears them) and enter MMX mode before they access
 //   memory; CVTPI2PS and CVTPI2PD from memory enter it, too; EMMS leaves the stack's top. Nothing but FWAIT raises #MF.
 //   Conversions from and to MMX registers do not ask for CR4.OSFXSR.
-// - Some SSE instructions take any address (takes_any_address_on_tcg()); there is no #XM, and no denormal flag. 16 bytes are
-//   stored in two halves, of which the first stays where the second faults. PCMPESTRI and PCMPESTRM have no REX.W.
+// - Some SSE instructions take any address (takes_any_address_on_tcg()); there is no #XM, and no denormal flag; results are
+//   flushed to zero also where underflow is unmasked. 16 bytes are stored in two halves, of which the first stays where the
+//   second faults. PCMPESTRI and PCMPESTRM have no REX.W.
 // - RCPPS, RCPSS, RSQRTPS and RSQRTSS divide.
 // - The x87 stack neither underflows nor overflows, C1 tells of no rounding, there is no denormal exception, results are
 //   those of masked exceptions, and FCOMI and its kin leave OF, SF and AF. FSQRT of a negative sets C2 and clears C0, C1,

@@ -36,9 +36,9 @@ bool result_is_tiny(const NativeFrame& frame, uint16_t use) {
   return false;
 }
 
-uint32_t mxcsr_for_stub(uint32_t guest) {
-  uint32_t masked = (guest & ~kSignals) | kAllMasks;
-  bool underflow_unmasked = (guest & kUnderflow << 7) == 0;
+uint32_t mxcsr_for_stub(const Core& core) {
+  uint32_t guest = core.cpu.fpu.mxcsr, masked = (guest & ~kSignals) | kAllMasks;
+  bool underflow_unmasked = (guest & kUnderflow << 7) == 0 && !core.features.tcg;
   return underflow_unmasked ? masked & ~kFlushToZero : masked;  // flushing needs the mask
 }
 
@@ -102,7 +102,7 @@ void load_operands(Core& core, const Instruction& insn, uint16_t use, NativeFram
   if ((use & kUsesSecond) != 0) load_vector(fpu, insn.other, (use & kSecondIsMmx) != 0, frame.second);
   if ((use & kUsesZero) != 0) load_vector(fpu, 0, false, frame.zero);
   if ((use & kUsesGeneral) != 0) frame.general = core.cpu.gpr[insn.condition];
-  if ((use & kUsesMxcsr) != 0) frame.mxcsr = mxcsr_for_stub(fpu.mxcsr);
+  if ((use & kUsesMxcsr) != 0) frame.mxcsr = mxcsr_for_stub(core);
 }
 
 void store_results(Core& core, const Instruction& insn, uint16_t use, const NativeFrame& frame) {

@@ -70,6 +70,18 @@ TEST_F(Kinds, AnUnmaskedVectorExceptionOnlyShowsInItsFlag) {
   EXPECT_EQ(tcg_.cpu().fpu.mxcsr, kAllButZeroDivide | 4);
 }
 
+TEST_F(Kinds, ATinyResultIsFlushedAlsoWhereUnderflowIsUnmasked) {
+  constexpr uint32_t kFlushUnmasked = 0x9f80 & ~0x800u, kUnderflowAndInexact = 0x30;
+  tcg_.long_mode();
+  tcg_.cpu().fpu.mxcsr = kFlushUnmasked;
+  tcg_.cpu().fpu.xmm[0] = {1, 0, 0x80, 0};     // a little more than 2^-126
+  tcg_.cpu().fpu.xmm[1] = {1, 0, 0x80, 0x3e};  // and than 0.25
+  tcg_.code({0xf3, 0x0f, 0x59, 0xc1});         // mulss xmm0, xmm1
+  EXPECT_TRUE(tcg_.step_quietly());
+  EXPECT_EQ(tcg_.cpu().fpu.xmm[0][2], 0);
+  EXPECT_EQ(tcg_.cpu().fpu.mxcsr, kFlushUnmasked | kUnderflowAndInexact);
+}
+
 TEST_F(Kinds, AReciprocalIsDivided) {
   tcg_.long_mode();
   tcg_.cpu().fpu.xmm[1] = {0, 0, 0x40, 0x40};  // 3.0f
@@ -139,9 +151,9 @@ TEST_F(Kinds, TheRootOfANegativeNumberSetsC2) {
   for (SoftGuest* guest : {&amd_, &tcg_}) {
     guest->long_mode();
     guest->cpu().fpu.ftw = 0xff;
-    guest->cpu().fpu.fsw = 0x4000;                                      // C3
+    guest->cpu().fpu.fsw = 0x4000;                                     // C3
     guest->cpu().fpu.st[0] = {0, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0xbf};  // -1
-    guest->code({0xd9, 0xfa});                                          // fsqrt
+    guest->code({0xd9, 0xfa});                                         // fsqrt
     EXPECT_TRUE(guest->step_quietly());
     EXPECT_EQ(guest->cpu().fpu.fsw & 1, 1);
   }
