@@ -20,7 +20,7 @@ bool Ends::same_fault() const {
 
 namespace {
 
-constexpr uint64_t kStatusFlags = 0x8d5;
+constexpr uint64_t kStatusFlags = 0x8d5, kDebugCauses = 0xf000;
 
 // ---- What soft's end takes over from KVM's. Each tells whether that changed it.
 
@@ -60,10 +60,8 @@ bool take_ram(Ends& ends, ptrdiff_t size) {
 /// The bytes of RAM in the `size` below the stack pointer.
 bool take_stack(Ends& ends, uint64_t size) {
   const vm::CpuState& state = ends.soft.state;
-  bool real = ends.mode == Mode::real16;
-  uint64_t base = real ? state.segment[vm::ss].base : 0, mask = real                         ? 0xffff
-                                                                : code_bits(ends.mode) == 64 ? ~uint64_t{0}
-                                                                                             : 0xffffffff;
+  uint64_t base = ends.mode == Mode::real16 ? state.segment[vm::ss].base : 0;
+  uint64_t mask = ~uint64_t{0} >> (64 - code_bits(ends.mode));
   bool taken = false;
   for (uint64_t below = 1; below <= size; ++below) {
     uint64_t at = base + ((state.gpr[vm::rsp] - below) & mask);
@@ -190,11 +188,15 @@ constexpr Known kKnown[] = {
        if (error < kRamSize) ends.soft_ram[error] = ends.kvm_ram[error];
        return true;
      }},
+    {"fpu_helper.c: what of an operand of 10 bytes and more is stored before a page faults stays",
+     [](Ends& ends) {
+       const RandomInstruction* last = ends.same_fault() ? ends.last() : nullptr;
+       return is_x87(last) && stores(*last) && take_ram(ends, last->operands[0].size / 8);
+     }},
     {"translate.c: what is no flags has reserved ones, TF and VM as well",
      [](Ends& ends) {
-       constexpr uint64_t kCauses = 0xf000;
        if (!ends.flags_are_none) return false;
-       bool trapped = take_bits(ends.soft.state.dr6, ends.kvm.state.dr6, kCauses);
+       bool trapped = take_bits(ends.soft.state.dr6, ends.kvm.state.dr6, kDebugCauses);
        return take_flags(ends, ~uint64_t{0}) || trapped;
      }},
     {"translate.c: SHLD and SHRD by a constant take an address relative to RIP for one less; KVM's emulator does not",
@@ -225,7 +227,7 @@ constexpr Known kKnown[] = {
      [](Ends& ends) {
        constexpr uint64_t kZf = 1 << 6;
        if (!any(ends, is_wide_exchange)) return false;
-       bool traps = take_bits(ends.soft.state.dr6, ends.kvm.state.dr6, 0xf000);  // TF may be among them
+       bool traps = take_bits(ends.soft.state.dr6, ends.kvm.state.dr6, kDebugCauses);  // TF may be among them
        return take_flags(ends, ~kZf) || traps;
      }},
     {"BT behind a page that KVM maps: AF and OF are as at the start of a block of TCG (tcg_flags.h)",

@@ -37,8 +37,13 @@ constexpr Raised kRaised[] = {
      }},
 };
 
-bool begins_with(const std::vector<vm::Access>& accesses, const std::vector<vm::Access>& first) {
-  return accesses.size() >= first.size() && std::equal(first.begin(), first.end(), accesses.begin());
+/// `values`: also in what is written.
+bool begins_with(const std::vector<vm::Access>& accesses, const std::vector<vm::Access>& first, bool values) {
+  auto same = [&](vm::Access a, const vm::Access& b) {
+    if (!values && a.is_write()) a.value = b.value;
+    return a == b;
+  };
+  return accesses.size() >= first.size() && std::equal(first.begin(), first.end(), accesses.begin(), same);
 }
 
 /// KVM's end as it was before it delivered its exception: what that changes is soft's, which stands in front of it.
@@ -55,7 +60,6 @@ Outcome undelivered(const Outcome& kvm, const Outcome& soft) {
   state.segment[vm::ss] = soft.state.segment[vm::ss];
   state.rflags = (state.rflags & ~kSystem) | (soft.state.rflags & kSystem);
   state.interrupt_shadow = soft.state.interrupt_shadow;
-  if (kvm.fault->vector == kPageFault) state.cr2 = soft.state.cr2;
   return before;
 }
 
@@ -121,16 +125,22 @@ TcgExplanation::Reasons TcgExplanation::made_alike(const Outcome& kvm, const std
 
 /// Soft's end in front of the instruction at `at`, when it first comes up.
 std::optional<Outcome> TcgExplanation::in_front_of(uint64_t at) {
-  prepare();
   if (at == test_.code) {
     Outcome start;
     start.kind = Outcome::Kind::stopped;
     start.state = test_.state;
+    prepare();
     return start;
   }
-  Outcome there = guests_.run_soft(Engine::interpreter, test_.state, at);
-  if (there.kind != Outcome::Kind::stopped) return std::nullopt;
-  return there;
+  auto there = run(at);
+  return there && there->kind == Outcome::Kind::stopped ? there : std::nullopt;
+}
+
+/// The case once more, with the change, from RAM as it was.
+std::optional<Outcome> TcgExplanation::run(std::optional<uint64_t> stop) {
+  prepare();
+  if (!change_) return guests_.run_soft(Engine::interpreter, test_.state, stop);
+  return guests_.run_changed(test_.state, stop, change_->at, [&](vm::CpuState& state) { state.rflags ^= change_->flags; });
 }
 
 /// Soft's end in front of the iteration of a REP string instruction that raised KVM's exception: it does those before.
@@ -168,8 +178,9 @@ TcgExplanation::Reasons TcgExplanation::raised_by_emulator(const Outcome& soft, 
       if (!stopped) continue;
       there = std::move(*stopped);
     }
-    // The instruction may have made some of its accesses.
-    if (!begins_with(kvm_.accesses, there.accesses) || !begins_with(soft.accesses, kvm_.accesses)) continue;
+    // The instruction may have made some of its accesses. What KVM's emulator wrote may come from what is no flags.
+    bool values = std::ranges::none_of(test_.instructions, needs_flags);
+    if (!begins_with(kvm_.accesses, there.accesses, values) || !begins_with(soft.accesses, kvm_.accesses, values)) continue;
     std::vector<uint8_t> kvm_ram = ram(Engine::kvm);
     undo_frame(guests_.image().mode, kvm_, kvm_ram, ram(Engine::interpreter));
     auto others = made_alike(undelivered(kvm_, there), kvm_ram, there);
@@ -252,20 +263,25 @@ TcgExplanation::Reasons TcgExplanation::other_flags() {
 TcgExplanation::Reasons TcgExplanation::changed_flags(const RandomInstruction& random, uint64_t at) {
   OtherFlags other = other_flags_before(random);
   if (other.reason == nullptr) return std::nullopt;
+  Reasons found;
   // Every set of the flags once: counting in the bits of the mask alone.
   for (uint64_t flags = other.flags;; flags = (flags - 1) & other.flags) {
-    prepare();
-    auto outcome = guests_.run_changed(test_.state, stop(), at, [&](vm::CpuState& state) { state.rflags ^= flags; });
-    if (!outcome) return std::nullopt;
-    auto others = outcome->kind == Outcome::Kind::failed
-                      ? std::nullopt
-                      : made_alike(kvm_, ram(Engine::kvm), *outcome, other.none ? Flags::none : Flags::sound);
-    if (others) {
-      others->insert(others->begin(), other.reason);
-      return others;
-    }
-    if (flags == 0) return std::nullopt;
+    change_ = Change{at, flags};
+    found = with_change(other.none ? Flags::none : Flags::sound);
+    if (found || flags == 0) break;
   }
+  change_.reset();
+  if (found) found->insert(found->begin(), other.reason);
+  return found;
+}
+
+TcgExplanation::Reasons TcgExplanation::with_change(Flags flags) {
+  auto outcome = run(stop());
+  if (!outcome) return std::nullopt;
+  if (outcome->kind != Outcome::Kind::failed) {
+    if (auto found = made_alike(kvm_, ram(Engine::kvm), *outcome, flags)) return found;
+  }
+  return raised_by_emulator(*outcome);
 }
 
 }  // namespace dejavm::differential

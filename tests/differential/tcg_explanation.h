@@ -30,9 +30,11 @@ class TcgExplanation {
   Reasons raised_by_emulator(const Outcome& soft, const RandomInstruction* random);
   Reasons other_flags();
   Reasons changed_flags(const RandomInstruction& random, uint64_t at);
+  Reasons with_change(Flags flags);
   Reasons no_fault(const Outcome& soft);
   Reasons lost_exception(const Outcome& soft);
   Reasons wrong_stack();
+  std::optional<Outcome> run(std::optional<uint64_t> stop);
   std::optional<Outcome> in_front_of(uint64_t at);
   std::optional<Outcome> behind_iterations(const RandomInstruction& random);
   std::optional<uint64_t> stop() const;
@@ -42,6 +44,11 @@ class TcgExplanation {
   Guests& guests_;
   const TestCase& test_;
   const Outcome& kvm_;
+  /// Status flags that all further runs have the other way round in front of an instruction.
+  struct Change {
+    uint64_t at, flags;
+  };
+  std::optional<Change> change_;
 };
 
 }  // namespace dejavm::differential

@@ -133,6 +133,7 @@ void run_vector(Core& core, const Instruction& insn) {
   if (insn.has_memory) {
     address = effective_address(core, insn, insn.memory_size, insn.memory_is_destination);
     if ((use & kAlignedMemory) != 0 && address % 16 != 0) raise_gp();
+    if (core.features.tcg && insn.mnemonic == ZYDIS_MNEMONIC_CVTDQ2PD) core.memory.probe_read(address, 16);
     if (!insn.memory_is_destination) read_vector(core, address, frame.memory, insn.memory_size);
   }
   load_operands(core, insn, use, frame);

@@ -264,6 +264,18 @@ TEST_F(Kinds, FxsaveWithoutTheOperatingSystemsSseLeavesMxcsr) {
   EXPECT_EQ(tcg_.peek(kData + 24, 4), 0xffffffffu);
 }
 
+TEST_F(Kinds, AConversionToDoublesReads16Bytes) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->gpr(vm::rsi) = kRamSize - 8;
+    guest->code({0xf3, 0x0f, 0xe6, 0x06});  // cvtdq2pd xmm0, [rsi]
+    guest->step();
+  }
+  EXPECT_EQ(amd_.cpu().rip, kCode + 4);
+  EXPECT_EQ(tcg_.cpu().rip, kHandler);
+  EXPECT_EQ(tcg_.cpu().cr2, kRamSize);
+}
+
 TEST_F(Kinds, TheFirstHalfOfAVectorIsStoredBeforeTheSecondFaults) {
   for (SoftGuest* guest : {&amd_, &tcg_}) {
     guest->long_mode();
