@@ -193,6 +193,28 @@ constexpr Known kKnown[] = {
        const RandomInstruction* last = ends.same_fault() ? ends.last() : nullptr;
        return is_x87(last) && stores(*last) && take_ram(ends, last->operands[0].size / 8);
      }},
+    {"KVM's emulator, which does the access to a device, faults as a write on the page behind it, TCG as a read",
+     [](Ends& ends) {
+       constexpr uint8_t kWrite = 1 << 1;
+       const RandomInstruction* last = ends.same_fault() && ends.kvm.fault->vector == kPageFault ? ends.last() : nullptr;
+       if (last == nullptr || !stores(*last) || ends.kvm.state.cr2 % vm::kPageSize != 0) return false;
+       uint64_t error = frame_of(ends.mode, ends.kvm.state, kPageFault) - code_bits(ends.mode) / 8;
+       return error < kRamSize && take_bits(ends.soft_ram[error], ends.kvm_ram[error], kWrite);
+     }},
+    {"KVM's emulator pushes for ENTER, to a device, what the stack's size is, whatever the operand's",
+     [](Ends& ends) {
+       bool emulated = any(ends, enters_with_prefix) && !ends.kvm.accesses.empty();
+       if (!emulated || !take(ends.soft.accesses, ends.kvm.accesses)) return false;
+       take(ends.soft.state.gpr[vm::rsp], ends.kvm.state.gpr[vm::rsp]);
+       take(ends.soft.state.gpr[vm::rbp], ends.kvm.state.gpr[vm::rbp]);
+       return true;
+     }},
+    {"KVM's emulator, where it does a locked CMPXCHG of 32 bits, keeps the upper half of RAX",
+     [](Ends& ends) {
+       constexpr uint64_t kUpperHalf = 0xffffffff00000000;
+       return any(ends, is_locked_exchange_of_32_bits) &&
+              take_bits(ends.soft.state.gpr[vm::rax], ends.kvm.state.gpr[vm::rax], kUpperHalf);
+     }},
     {"translate.c: what is no flags has reserved ones, TF and VM as well",
      [](Ends& ends) {
        if (!ends.flags_are_none) return false;
@@ -292,14 +314,14 @@ constexpr Known kKnown[] = {
        const RandomInstruction* last = ends.did_not_finish() ? ends.last() : nullptr;
        return last != nullptr && moves_environment(*last) && take(ends.soft.state.fpu, ends.kvm.state.fpu);
      }},
-    {"TCG finds out at the jump, now and then, that its target is not canonical, not there",
+    {"KVM's emulator, assign_eip(): where it does a jump it raises the #GP of a target that is not canonical at the jump",
      [](Ends& ends) {
        const RandomInstruction* jump = ends.kvm.fault && ends.soft.fault ? ends.last() : nullptr;
        bool jumps = jump != nullptr && jump->insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
        uint64_t target = ends.soft.fault ? ends.soft.fault->address : 0;
        bool canonical = target + (uint64_t{1} << 47) < uint64_t{1} << 48;
-       constexpr ptrdiff_t kRipToFlags = 24;
-       return code_bits(ends.mode) == 64 && jumps && !canonical && take_ram(ends, kRipToFlags);
+       constexpr ptrdiff_t kFrameAndReturn = 64;  // of a call
+       return code_bits(ends.mode) == 64 && jumps && !canonical && take_ram(ends, kFrameAndReturn);
      }},
     {"fpu_helper.c, helper_fprem_common(): no conditions of what is no number",
      [](Ends& ends) {

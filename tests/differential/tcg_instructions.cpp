@@ -120,6 +120,14 @@ bool stores_selector(const RandomInstruction& random) {
          random.has_register(ZYDIS_REGCLASS_SEGMENT);
 }
 
+bool enters_with_prefix(const RandomInstruction& random) {
+  return random.insn.mnemonic == ZYDIS_MNEMONIC_ENTER && random.has_prefix(0x66);
+}
+
+bool is_locked_exchange_of_32_bits(const RandomInstruction& random) {
+  return random.insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG && random.has_prefix(0xf0) && random.operands[0].size == 32;
+}
+
 bool is_partial_remainder(const RandomInstruction& random) {
   return random.insn.mnemonic == ZYDIS_MNEMONIC_FPREM || random.insn.mnemonic == ZYDIS_MNEMONIC_FPREM1;
 }

@@ -36,6 +36,9 @@ bool is_minimum_or_maximum(const RandomInstruction& random);
 bool pushes_segment(const RandomInstruction& random);
 /// MOV to memory, with REX.W.
 bool stores_selector(const RandomInstruction& random);
+/// ENTER with 0x66.
+bool enters_with_prefix(const RandomInstruction& random);
+bool is_locked_exchange_of_32_bits(const RandomInstruction& random);
 bool is_partial_remainder(const RandomInstruction& random);
 /// RET that drops 0x8000 bytes and more.
 bool returns_far_up(const RandomInstruction& random);

@@ -65,14 +65,13 @@ void read_vector(Core& core, uint64_t linear, void* to, size_t size) {
 
 void write_vector(Core& core, uint64_t linear, const void* from, size_t size) {
   constexpr size_t kHalf = 8;
-  if (core.features.tcg && size == 2 * kHalf) {  // the first stays where the second faults
-    core.memory.write_bytes(linear, from, kHalf);
-    uint64_t behind = linear + kHalf;
-    if (core.code_bits() != 64) behind = static_cast<uint32_t>(behind);
-    core.memory.write_bytes(behind, static_cast<const uint8_t*>(from) + kHalf, kHalf);
-    return;
+  try {
+    core.memory.write_bytes(linear, from, size);
+  } catch (const GuestFault&) {
+    // TCG stores two halves: the first stays where the second faults.
+    if (core.features.tcg && size == 2 * kHalf) core.memory.write_bytes(linear, from, kHalf);
+    throw;
   }
-  core.memory.write_bytes(linear, from, size);
 }
 
 bool bind_native(const Decoded& decoded, NativeArena& arena, Instruction& insn) {

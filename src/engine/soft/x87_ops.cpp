@@ -73,6 +73,12 @@ bool pushes(ZydisMnemonic mnemonic) {
   }
 }
 
+/// Its precision control has a reserved value, which is the full precision.
+uint16_t control_on_tcg(uint16_t control) {
+  constexpr uint16_t kFull = 0x300, kReserved = 0x100;
+  return (control & kFull) == kReserved ? static_cast<uint16_t>(control | kFull) : control;
+}
+
 /// The tags with which the stub has neither underflow nor overflow of the stack, which TCG does not know.
 uint8_t tags_without_faults(const vm::Fpu& fpu, ZydisMnemonic mnemonic) {
   if (mnemonic == ZYDIS_MNEMONIC_FXAM) return fpu.ftw;
@@ -189,6 +195,7 @@ void run_x87(Core& core, const Instruction& insn) {
   // The former only with CR0.NE = 0, see require_x87().
   bool ignores_exceptions = (fpu.fsw & kFswErrorSummary) != 0 || core.features.tcg;
   fill_image(fpu, ignores_exceptions, frame);
+  if (core.features.tcg) put<uint16_t>(frame, kFcwAt, control_on_tcg(get<uint16_t>(frame, kFcwAt)));
   if (core.features.tcg) put<uint8_t>(frame, kFtwAt, tags_without_faults(fpu, static_cast<ZydisMnemonic>(insn.mnemonic)));
   frame.flags = core.cpu.rflags & kStatusFlags;
   insn.native(&frame);

@@ -194,6 +194,17 @@ TEST_F(Kinds, ASummaryStaysWhereTheExceptionIsMaskedThen) {
   EXPECT_EQ(tcg_.cpu().fpu.fsw, 0x8081);
 }
 
+TEST_F(Kinds, TheReservedPrecisionIsTheFullOne) {
+  tcg_.long_mode();
+  tcg_.cpu().fpu.fcw = 0x17f;
+  tcg_.cpu().fpu.ftw = 0xff;
+  tcg_.cpu().fpu.st[0] = {1, 0, 0, 0, 0, 0, 0, 0x80, 0xff, 0x3f};
+  tcg_.code({0xd8, 0xc0});  // fadd st(0), st(0)
+  EXPECT_TRUE(tcg_.step_quietly());
+  EXPECT_EQ(tcg_.cpu().fpu.st[0][0], 1);
+  EXPECT_EQ(tcg_.cpu().fpu.fsw, 0);
+}
+
 TEST_F(Kinds, APushOfSt7IsTheSameRegister) {
   tcg_.long_mode();
   tcg_.cpu().fpu.ftw = 0;
