@@ -150,7 +150,7 @@ bool Comparison::rewrites_page_tables() const {
 
 /// Whether the case jumped where neither its instructions nor HLTs are: what it ran there may be anything.
 bool Comparison::strays(const TestCase& test) {
-  constexpr size_t kSteps = 4000;
+  constexpr size_t kSteps = 50000;  // of which a REP may take many
   prepare(test);
   auto places = guests_.trace(test.state, kSteps);
   return std::ranges::any_of(places, [&](const Guests::Place& place) {

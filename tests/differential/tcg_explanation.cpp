@@ -102,7 +102,6 @@ TcgExplanation::Reasons TcgExplanation::reasons(const Outcome& soft) {
     if (auto found = made_alike(kvm_, ram(Engine::kvm), soft)) return found;
   }
   if (auto found = raised_by_emulator(soft)) return found;
-  if (soft.kind == Outcome::Kind::failed) return std::nullopt;
   if (auto found = no_fault(soft)) return found;
   if (auto found = lost_exception(soft)) return found;
   if (auto found = wrong_stack()) return found;
@@ -225,7 +224,14 @@ TcgExplanation::Reasons TcgExplanation::lost_exception(const Outcome& soft) {
   prepare();
   auto outcome = guests_.run_changed(test_.state, stop(), at, [&](vm::CpuState& state) { state.rip += random->length(); });
   if (!outcome || outcome->kind == Outcome::Kind::failed) return std::nullopt;
-  auto others = made_alike(kvm_, ram(Engine::kvm), *outcome);
+  // What of the frame is in RAM may be there.
+  constexpr uint64_t kFrame = 48;
+  std::vector<uint8_t> kvm_ram = ram(Engine::kvm), interpreted = ram(Engine::interpreter);
+  for (uint64_t byte = soft.state.gpr[vm::rsp], end = byte + kFrame; byte != end; ++byte) {
+    uint64_t there = code_bits(guests_.image().mode) == 64 ? byte : static_cast<uint32_t>(byte);
+    if (there < kRamSize) kvm_ram[there] = interpreted[there];
+  }
+  auto others = made_alike(kvm_, kvm_ram, *outcome);
   if (others) others->insert(others->begin(), "KVM's emulator does an instruction whose #UD has its frame in a device");
   return others;
 }

@@ -37,7 +37,7 @@
 //   Conversions from and to MMX registers do not ask for CR4.OSFXSR.
 // - Some SSE instructions take any address (takes_any_address_on_tcg()); there is no #XM, and no denormal flag; results are
 //   flushed to zero also where underflow is unmasked. 16 bytes are stored in two halves, of which the first stays where the
-//   second faults. CVTDQ2PD reads 16 bytes. PCMPESTRI and PCMPESTRM have no REX.W.
+//   second faults. CVTDQ2PD reads 16 bytes, PUNPCKLxx of MMX registers 8. PCMPESTRI and PCMPESTRM have no REX.W.
 // - RCPPS, RCPSS, RSQRTPS and RSQRTSS divide.
 // - The x87 stack neither underflows nor overflows, C1 tells of no rounding, there is no denormal exception, results are
 //   those of masked exceptions, and FCOMI and its kin leave OF, SF and AF. FSQRT of a negative sets C2 and clears C0, C1,

@@ -124,6 +124,20 @@ bool enters_mmx_on_tcg(const Core& core, const Instruction& insn) {
   return core.features.tcg && (insn.mnemonic == ZYDIS_MNEMONIC_CVTPI2PS || insn.mnemonic == ZYDIS_MNEMONIC_CVTPI2PD);
 }
 
+/// TCG reads a whole register's worth of which it takes half.
+bool reads_twice_as_much_on_tcg(const Instruction& insn) {
+  switch (insn.mnemonic) {
+    case ZYDIS_MNEMONIC_CVTDQ2PD:
+      return true;
+    case ZYDIS_MNEMONIC_PUNPCKLBW:
+    case ZYDIS_MNEMONIC_PUNPCKLWD:
+    case ZYDIS_MNEMONIC_PUNPCKLDQ:
+      return insn.memory_size == 4;  // of MMX registers
+    default:
+      return false;
+  }
+}
+
 void run_vector(Core& core, const Instruction& insn) {
   uint16_t use = insn.selector;
   require_usable(core, insn);
@@ -133,7 +147,7 @@ void run_vector(Core& core, const Instruction& insn) {
   if (insn.has_memory) {
     address = effective_address(core, insn, insn.memory_size, insn.memory_is_destination);
     if ((use & kAlignedMemory) != 0 && address % 16 != 0) raise_gp();
-    if (core.features.tcg && insn.mnemonic == ZYDIS_MNEMONIC_CVTDQ2PD) core.memory.probe_read(address, 16);
+    if (core.features.tcg && reads_twice_as_much_on_tcg(insn)) core.memory.probe_read(address, 2 * insn.memory_size);
     if (!insn.memory_is_destination) read_vector(core, address, frame.memory, insn.memory_size);
   }
   load_operands(core, insn, use, frame);

@@ -287,6 +287,17 @@ TEST_F(Kinds, AConversionToDoublesReads16Bytes) {
   EXPECT_EQ(tcg_.cpu().cr2, kRamSize);
 }
 
+TEST_F(Kinds, AnUnpackOfMmxRegistersReads8Bytes) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->gpr(vm::rsi) = kRamSize - 4;
+    guest->code({0x0f, 0x62, 0x06});  // punpckldq mm0, [rsi]
+    guest->step();
+  }
+  EXPECT_EQ(amd_.cpu().rip, kCode + 3);
+  EXPECT_EQ(tcg_.cpu().rip, kHandler);
+}
+
 TEST_F(Kinds, TheFirstHalfOfAVectorIsStoredBeforeTheSecondFaults) {
   for (SoftGuest* guest : {&amd_, &tcg_}) {
     guest->long_mode();
