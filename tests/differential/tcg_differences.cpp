@@ -276,16 +276,6 @@ constexpr Known kKnown[] = {
        bool moves = any(ends, stores_selector) && only_sizes_of_selectors_differ(ends.kvm.accesses, ends.soft.accesses);
        return moves && take(ends.soft.accesses, ends.kvm.accesses);
      }},
-    {"KVM, emulator_can_use_gpa(): the second access at the same offset of a page goes to the device of the first",
-     [](Ends& ends) {
-       constexpr ptrdiff_t kWord = 8;
-       const auto& accesses = ends.kvm.accesses;
-       if (accesses.size() < 2 || accesses.size() != ends.soft.accesses.size() + 1) return false;
-       const vm::Access &last = accesses.back(), &before = accesses[accesses.size() - 2];
-       bool strays = last.is_write() && (last.addr ^ before.addr) % vm::kPageSize == 0;
-       if (!strays || !take_ram(ends, kWord)) return false;
-       return take(ends.soft.accesses, accesses);
-     }},
     {"KVM stops at an instruction behind STI in the shadow, or behind it out of it, other than soft",
      [](Ends& ends) {
        bool shadow = ends.kvm.kind == Outcome::Kind::stopped &&

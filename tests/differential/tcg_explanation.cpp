@@ -14,25 +14,31 @@ constexpr uint8_t kX87Fault = 16;
 /// An exception that KVM's emulator raises where TCG does not. `random`: null where the fetch raised it.
 struct Raised {
   const char* reason;
-  bool (*raises)(Mode mode, uint8_t vector, const RandomInstruction* random);
+  bool (*raises)(Mode mode, const Outcome& kvm, const RandomInstruction* random);
 };
 
 constexpr Raised kRaised[] = {
     {"TCG checks no limit and no type of a segment; KVM's emulator, which does the access to a device or the fetch, does",
-     [](Mode mode, uint8_t vector, const RandomInstruction*) {
+     [](Mode mode, const Outcome& kvm, const RandomInstruction*) {
+       uint8_t vector = kvm.fault->vector;
        return code_bits(mode) != 64 && (vector == kGeneralProtection || vector == kStackFault);
      }},
     {"KVM's emulator raises #UD for MOV of a segment register with REX.R, where it does the access to a device",
-     [](Mode, uint8_t vector, const RandomInstruction* random) {
-       return vector == kInvalidOpcode && random != nullptr && moves_segment_with_rex_r(*random);
+     [](Mode, const Outcome& kvm, const RandomInstruction* random) {
+       return kvm.fault->vector == kInvalidOpcode && random != nullptr && moves_segment_with_rex_r(*random);
      }},
     {"KVM's emulator raises the #MF that TCG does not, before it accesses a device for an MMX instruction",
-     [](Mode, uint8_t vector, const RandomInstruction* random) {
-       return vector == kX87Fault && random != nullptr && random->has_register(ZYDIS_REGCLASS_MMX);
+     [](Mode, const Outcome& kvm, const RandomInstruction* random) {
+       return kvm.fault->vector == kX87Fault && random != nullptr && random->has_register(ZYDIS_REGCLASS_MMX);
+     }},
+    {"TCG raises the page fault of the bytes that are canonical before the #GP of those behind them",
+     [](Mode mode, const Outcome& kvm, const RandomInstruction*) {
+       constexpr uint64_t kEnd = uint64_t{1} << 47, kOperand = 64;
+       return code_bits(mode) == 64 && kvm.fault->vector == kPageFault && kEnd - kvm.state.cr2 <= kOperand;
      }},
     {"KVM's emulator, which does the access to a device, wants 16 bytes aligned that TCG takes anywhere",
-     [](Mode, uint8_t vector, const RandomInstruction* random) {
-       return vector == kGeneralProtection && random != nullptr && random->has_register(ZYDIS_REGCLASS_XMM) &&
+     [](Mode, const Outcome& kvm, const RandomInstruction* random) {
+       return kvm.fault->vector == kGeneralProtection && random != nullptr && random->has_register(ZYDIS_REGCLASS_XMM) &&
               random->accesses_memory();
      }},
 };
@@ -60,6 +66,7 @@ Outcome undelivered(const Outcome& kvm, const Outcome& soft) {
   state.segment[vm::ss] = soft.state.segment[vm::ss];
   state.rflags = (state.rflags & ~kSystem) | (soft.state.rflags & kSystem);
   state.interrupt_shadow = soft.state.interrupt_shadow;
+  if (kvm.fault->vector == kPageFault) state.cr2 = soft.state.cr2;
   return before;
 }
 
@@ -105,6 +112,7 @@ TcgExplanation::Reasons TcgExplanation::reasons(const Outcome& soft) {
   if (auto found = no_fault(soft)) return found;
   if (auto found = lost_exception(soft)) return found;
   if (auto found = wrong_stack()) return found;
+  if (auto found = strayed_access(soft)) return found;
   return other_flags();
 }
 
@@ -170,7 +178,7 @@ TcgExplanation::Reasons TcgExplanation::raised_by_emulator(const Outcome& soft) 
 /// `random`: the instruction whose access raised it; null: the fetch.
 TcgExplanation::Reasons TcgExplanation::raised_by_emulator(const Outcome& soft, const RandomInstruction* random) {
   for (const Raised& raised : kRaised) {
-    if (!raised.raises(guests_.image().mode, kvm_.fault->vector, random)) continue;
+    if (!raised.raises(guests_.image().mode, kvm_, random)) continue;
     Outcome there = soft;  // which failed where there is nothing to fetch
     if (random != nullptr) {
       auto stopped = repeats(*random) ? behind_iterations(*random) : in_front_of(kvm_.fault->address);
@@ -234,6 +242,21 @@ TcgExplanation::Reasons TcgExplanation::lost_exception(const Outcome& soft) {
   auto others = made_alike(kvm_, kvm_ram, *outcome);
   if (others) others->insert(others->begin(), "KVM's emulator does an instruction whose #UD has its frame in a device");
   return others;
+}
+
+/// CALL, PUSH and POP of memory make two accesses; where the second has the offset in its page of the first, which went to a
+/// device, KVM makes it there, and behind it anything may differ.
+TcgExplanation::Reasons TcgExplanation::strayed_access(const Outcome& soft) {
+  bool two = std::ranges::any_of(test_.instructions, [](const RandomInstruction& random) {
+    auto mnemonic = random.insn.mnemonic;
+    bool stack = mnemonic == ZYDIS_MNEMONIC_CALL || mnemonic == ZYDIS_MNEMONIC_PUSH || mnemonic == ZYDIS_MNEMONIC_POP;
+    return stack && random.accesses_memory();
+  });
+  auto [kvm, unused] = std::mismatch(kvm_.accesses.begin(), kvm_.accesses.end(), soft.accesses.begin(), soft.accesses.end());
+  if (!two || kvm == kvm_.accesses.begin() || kvm == kvm_.accesses.end()) return std::nullopt;
+  if ((kvm->addr ^ std::prev(kvm)->addr) % vm::kPageSize != 0) return std::nullopt;
+  return std::vector<std::string>{
+      "KVM, emulator_can_use_gpa(): the second access at the same offset of a page goes to the device of the first"};
 }
 
 /// Behind a PUSHA or POPA whose stack is a device anything may differ; up to there nothing does.

@@ -34,6 +34,7 @@ class TcgExplanation {
   Reasons no_fault(const Outcome& soft);
   Reasons lost_exception(const Outcome& soft);
   Reasons wrong_stack();
+  Reasons strayed_access(const Outcome& soft);
   std::optional<Outcome> run(std::optional<uint64_t> stop);
   std::optional<Outcome> in_front_of(uint64_t at);
   std::optional<Outcome> behind_iterations(const RandomInstruction& random);
