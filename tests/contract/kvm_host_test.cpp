@@ -17,7 +17,7 @@ namespace {
 
 GUEST(kvm_x87_from_device, 64, "nop; fld dword ptr [rbx]; hlt")
 GUEST(kvm_fetch_from_device, 64, "jmp rbx")
-GUEST(kvm_frame_to_device, 64, "lea rsp, [rbx + 0x1000]; ud2")
+GUEST(kvm_frame_to_device, 64, "lea rsp, [rbx + 0x1000]; mov al, [rbx - 1]")
 
 /// Interrupts the thread that makes it with a signal at random moments, while it lives.
 class Interruptions {
