@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "contract_fixture.h"
+#include "engine/kvm/kvm_kick.h"
 #include "engine/kvm/kvm_system.h"
 #include "engine/kvm/kvm_vcpu.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 GUEST(kvm_x87_from_device, 64, "nop; fld dword ptr [rbx]; hlt")
 GUEST(kvm_fetch_from_device, 64, "jmp rbx")
+GUEST(kvm_frame_to_device, 64, "lea rsp, [rbx + 0x1000]; mov al, [rbx - 1]")
 
 /// Interrupts the thread that makes it with a signal at random moments, while it lives.
 class Interruptions {
@@ -96,6 +98,37 @@ TEST_F(KvmEngine, AnInstructionThatKvmLacksIsDisassembled) {
   ASSERT_FALSE(exit.has_value());
   EXPECT_NE(exit.error().what.find("at 0x8001: d903  fld"), std::string::npos) << exit.error().what;
   EXPECT_NE(exit.error().what.find("rip 0000000000008001"), std::string::npos);
+}
+
+/// Where a CPU delivers exceptions, KVM tries this one for ever.
+TEST_F(KvmEngine, AKickEndsTheDeliveryOfAnExceptionWhoseFrameIsNotInRam) {
+  machine_->start(kvm_frame_to_device(), long_mode());
+  std::atomic<bool> stop = false;
+  std::thread kicker([&] {
+    while (!stop.load()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      machine_->vcpu->kick();
+    }
+  });
+  auto exit = machine_->vcpu->run(vm::RunMode::free);
+  for (int i = 0; i < 100 && exit && is<vm::Interrupted>(*exit); ++i) exit = machine_->vcpu->run(vm::RunMode::free);
+  stop.store(true);
+  kicker.join();
+  if (exit && !is<vm::Interrupted>(*exit)) GTEST_SKIP() << "this KVM emulates the delivery, which has an end";
+  ASSERT_FALSE(exit.has_value());
+  EXPECT_NE(exit.error().what.find("does not get to its handler"), std::string::npos) << exit.error().what;
+}
+
+TEST(KvmKick, WaitsInVainWhenTheWhilesOfItsPatienceHaveGoneByAndIsPatientAgainWhenTaken) {
+  ASSERT_TRUE(kvm::KickSwitch::install_handler().has_value());
+  uint8_t immediate_exit = 0;
+  kvm::KickSwitch kick(immediate_exit, 3);
+  kick.before_step();
+  kick.kick();
+  EXPECT_FALSE(kick.waits_in_vain());
+  while (!kick.waits_in_vain()) ASSERT_TRUE(kick.postpone().has_value());
+  EXPECT_TRUE(kick.take());
+  EXPECT_FALSE(kick.waits_in_vain());
 }
 
 TEST_F(KvmEngine, RunningIntoADeviceIsAnError) {

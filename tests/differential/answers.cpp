@@ -27,22 +27,19 @@ uint64_t fingerprint(const TestCase& test) {
 }
 
 Result<Answer> ask_kvm(Guests& guests, const TestCase& test) {
-  guests.reset_kvm();
   for (const Patch& patch : test.patches) guests.write_kvm(patch.gpa, patch.bytes);
-  std::vector<uint8_t> before = guests.image().ram;
-  for (const Patch& patch : test.patches) std::memcpy(before.data() + patch.gpa, patch.bytes.data(), patch.bytes.size());
   Answer answer{
       .mode = guests.image().mode, .number = test.number, .fingerprint = fingerprint(test), .outcome = {}, .words = {}};
   TRY_ASSIGN(answer.outcome, guests.run_kvm(test.state));
-  const uint8_t* after = guests.ram(Engine::kvm);
-  for (uint32_t page = 0; page < kRamSize; page += vm::kPageSize) {
-    if (std::memcmp(before.data() + page, after + page, vm::kPageSize) == 0) continue;
+  std::vector<uint32_t> pages = guests.changed_pages();
+  for (uint32_t page : pages) {
     for (uint32_t at = page; at < page + vm::kPageSize; at += 8) {
       ChangedWord word{at, 0};
-      std::memcpy(&word.value, after + at, sizeof word.value);
-      if (std::memcmp(before.data() + at, after + at, sizeof word.value) != 0) answer.words.push_back(word);
+      std::memcpy(&word.value, guests.ram(Engine::kvm) + at, sizeof word.value);
+      if (std::memcmp(guests.image().ram.data() + at, &word.value, sizeof word.value) != 0) answer.words.push_back(word);
     }
   }
+  guests.restore_kvm(pages);
   return answer;
 }
 

@@ -14,7 +14,7 @@
 
 namespace dejavm::differential {
 
-/// A word of RAM that a run has changed.
+/// A word of RAM that is not the image's after a run: the case's own words are among them.
 struct ChangedWord {
   uint32_t address = 0;
   uint64_t value = 0;
@@ -32,7 +32,7 @@ struct Answer {
 /// Of what the case runs: another value where the same number makes another case by now.
 uint64_t fingerprint(const TestCase& test);
 
-/// Runs the case on KVM; all but the seed.
+/// Runs the case on KVM, whose RAM is the image before and afterwards; all but the seed.
 Result<Answer> ask_kvm(Guests& guests, const TestCase& test);
 
 class AnswerFile {

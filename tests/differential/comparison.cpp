@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "instruction_kinds.h"
 #include "known_differences.h"
+#include "tcg_explanation.h"
 
 namespace dejavm::differential {
 namespace {
@@ -33,6 +35,7 @@ Status Comparison::run(const TestCase& test) {
 
 void Comparison::compare(const TestCase& test, const Outcome& kvm, const std::vector<ChangedWord>& words) {
   prepare(test);
+  guests_.restore_kvm(guests_.changed_pages());
   for (const ChangedWord& word : words) {
     guests_.write_kvm(word.address, {reinterpret_cast<const uint8_t*>(&word.value), sizeof word.value});
   }
@@ -51,23 +54,34 @@ void Comparison::compare(const TestCase& test, const Outcome& kvm) {
     if (const RandomInstruction* refused = test.at(*stop)) ++tally_.refused[mnemonic(*refused)];
     if (*stop == test.code) return;
   }
-  for (Engine engine : kSoftEngines) {
-    Outcome soft = guests_.run_soft(engine, test.state, stop);
-    if (engine == Engine::interpreter) count(test, soft.steps);
-    std::string text = difference(engine, kvm, soft);
-    if (text.empty()) continue;
-    if (auto reason = known_difference(test, guests_.image(), kvm, soft)) {
-      ++tally_.known[*reason];
-    } else if (overwrites_itself(test)) {
-      ++tally_.known["a REP that writes over itself goes on where processors have it already, and is fetched anew by soft"];
-    } else if (rewrites_page_tables()) {
-      ++tally_.known["KVM walks page tables that were just written, and marks them accessed, at other times than soft"];
-    } else if (strays(test)) {
-      ++tally_.strayed;
-    } else {
-      report(test, fmt::format("    {}: {}\n", name(engine), text));
+  Outcome interpreted = guests_.run_soft(Engine::interpreter, test.state, stop);
+  Outcome translated = guests_.run_soft(Engine::translator, test.state, stop);
+  count(test, interpreted.steps);
+  const End kvm_end{Engine::kvm, kvm}, end{Engine::interpreter, interpreted}, other{Engine::translator, translated};
+  std::string text = difference(kvm_end, end), apart = difference(end, other);
+  if (!text.empty()) explain(test, kvm, interpreted, text);
+  if (!apart.empty()) report(test, fmt::format("    the translator is not as the interpreter: {}\n", apart));
+}
+
+/// `text`: the difference.
+void Comparison::explain(const TestCase& test, const Outcome& kvm, const Outcome& soft, const std::string& text) {
+  if (guests_.image().on_tcg) {
+    if (auto reasons = TcgExplanation(guests_, test, kvm).reasons(soft)) {
+      for (const std::string& reason : *reasons) ++tally_.known[reason];
+      return;
     }
+  } else if (auto reason = known_difference(test, guests_.image(), kvm, soft)) {
+    ++tally_.known[*reason];
     return;
+  }
+  if (overwrites_itself(test)) {
+    ++tally_.known["a REP that writes over itself goes on where processors have it already, and is fetched anew by soft"];
+  } else if (rewrites_page_tables()) {
+    ++tally_.known["KVM walks page tables that were just written, and marks them accessed, at other times than soft"];
+  } else if (strays(test)) {
+    ++tally_.strayed;
+  } else {
+    report(test, fmt::format("    {}\n", text));
   }
 }
 
@@ -78,39 +92,47 @@ void Comparison::count(const TestCase& test, uint64_t steps) {
 }
 
 /// Empty: none.
-std::string Comparison::difference(Engine engine, const Outcome& kvm, const Outcome& soft) const {
-  if (soft.kind == Outcome::Kind::failed) return "cannot run it: " + soft.error;
+std::string Comparison::difference(const End& expected, const End& found) const {
+  const Outcome &a = expected.outcome, &b = found.outcome;
+  if (b.kind == Outcome::Kind::failed && a.kind == b.kind) return {};
+  if (b.kind == Outcome::Kind::failed) {
+    return fmt::format("cannot run it: {}; {} {} at {:#x}", b.error, name(expected.engine), name(a.kind),
+                       a.state.linear_rip());
+  }
   std::string text;
-  if (kvm.kind != soft.kind) text += fmt::format("KVM {}, soft {}; ", name(kvm.kind), name(soft.kind));
-  if (kvm.accesses != soft.accesses) {
-    for (const auto& access : kvm.accesses) text += "[KVM: " + describe(access) + "] ";
-    for (const auto& access : soft.accesses) text += "[soft: " + describe(access) + "] ";
+  if (a.kind != b.kind) {
+    for (const End* end : {&expected, &found}) {
+      text += fmt::format("{} {} at {:#x}; ", name(end->engine), name(end->outcome.kind), end->outcome.state.linear_rip());
+    }
   }
-  if (kvm.kind == soft.kind && kvm.kind != Outcome::Kind::shutdown) text += vm::difference(kvm.state, soft.state);
-  for (const Outcome* outcome : {&kvm, &soft}) {
-    if (text.empty() && !guests_.first_difference(engine)) break;
-    if (!outcome->fault) continue;
-    text += fmt::format(" [{}: exception {} at {:#x}, CR2 {:#x}]", outcome == &kvm ? "KVM" : "soft", outcome->fault->vector,
-                        outcome->fault->address, outcome->state.cr2);
+  if (a.accesses != b.accesses) {
+    for (const End* end : {&expected, &found}) {
+      for (const auto& access : end->outcome.accesses) text += fmt::format("[{}: {}] ", name(end->engine), describe(access));
+    }
   }
-  if (auto address = guests_.first_difference(engine)) {
-    auto word = [&](Engine which) {
+  if (a.kind == b.kind && a.kind != Outcome::Kind::shutdown) text += vm::difference(a.state, b.state);
+  auto address = guests_.first_difference(expected.engine, found.engine);
+  for (const End* end : {&expected, &found}) {
+    if ((text.empty() && !address) || !end->outcome.fault) continue;
+    text += fmt::format(" [{}: exception {} at {:#x}, CR2 {:#x}]", name(end->engine), end->outcome.fault->vector,
+                        end->outcome.fault->address, end->outcome.state.cr2);
+  }
+  if (address) {
+    auto word = [&](const End& end) {
       uint64_t value = 0;
-      std::memcpy(&value, guests_.ram(which) + (*address & ~uint64_t{7}), sizeof value);
+      std::memcpy(&value, guests_.ram(end.engine) + (*address & ~uint64_t{7}), sizeof value);
       return value;
     };
-    text += fmt::format(" RAM at {:#x} ({:016x} found {:016x})", *address, word(Engine::kvm), word(engine));
+    text += fmt::format(" RAM at {:#x} ({:016x} found {:016x})", *address, word(expected), word(found));
   }
   return text;
 }
 
 /// Whether a REP wrote over the code: processors may end it before they fetch what is there now, and soft does not.
 bool Comparison::overwrites_itself(const TestCase& test) const {
-  bool repeats = std::ranges::any_of(test.instructions, [](const RandomInstruction& random) {
-    return random.insn.meta.category == ZYDIS_CATEGORY_STRINGOP && (random.has_prefix(0xf2) || random.has_prefix(0xf3));
-  });
   const Patch& code = test.patches.front();
-  return repeats && std::memcmp(guests_.ram(Engine::kvm) + code.gpa, code.bytes.data(), code.bytes.size()) != 0;
+  return std::ranges::any_of(test.instructions, repeats) &&
+         std::memcmp(guests_.ram(Engine::kvm) + code.gpa, code.bytes.data(), code.bytes.size()) != 0;
 }
 
 /// Whether the page tables are others than before, but for the accessed and dirty bits.
@@ -128,7 +150,7 @@ bool Comparison::rewrites_page_tables() const {
 
 /// Whether the case jumped where neither its instructions nor HLTs are: what it ran there may be anything.
 bool Comparison::strays(const TestCase& test) {
-  constexpr size_t kSteps = 4000;
+  constexpr size_t kSteps = 50000;  // of which a REP may take many
   prepare(test);
   auto places = guests_.trace(test.state, kSteps);
   return std::ranges::any_of(places, [&](const Guests::Place& place) {

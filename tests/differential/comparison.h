@@ -44,7 +44,13 @@ class Comparison {
   void prepare(const TestCase& test);
   void compare(const TestCase& test, const Outcome& kvm);
   void count(const TestCase& test, uint64_t steps);
-  std::string difference(Engine engine, const Outcome& kvm, const Outcome& soft) const;
+  /// What an engine made of it; its RAM is as it left it.
+  struct End {
+    Engine engine;
+    const Outcome& outcome;
+  };
+  std::string difference(const End& expected, const End& found) const;
+  void explain(const TestCase& test, const Outcome& kvm, const Outcome& soft, const std::string& text);
   bool overwrites_itself(const TestCase& test) const;
   bool rewrites_page_tables() const;
   bool strays(const TestCase& test);

@@ -21,10 +21,13 @@ uint64_t device_answer(const vm::Access& access) { return access.addr * 0x9e3779
 void show_hidden(vm::CpuModel& model) {
   constexpr uint32_t kStandard = 1 << 0 | 1 << 1 | 1 << 9 | 1 << 19 | 1 << 20 | 1 << 25;  // SSE3 to SSE4.2, PCLMUL, AES
   constexpr uint32_t kExtended = 1 << 6;                                                  // SSE4a
+  constexpr uint32_t kFlush = 1 << 19;                                                    // CLFLUSH
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
   for (vm::CpuidLeaf& leaf : model.cpuid) {
     uint32_t shown = leaf.function == 1 ? kStandard : leaf.function == 0x80000001 ? kExtended : 0;
-    if (shown != 0 && __get_cpuid(leaf.function, &eax, &ebx, &ecx, &edx) != 0) leaf.ecx |= ecx & shown;
+    if (shown == 0 || __get_cpuid(leaf.function, &eax, &ebx, &ecx, &edx) == 0) continue;
+    leaf.ecx |= ecx & shown;
+    if (leaf.function == 1) leaf.edx |= edx & kFlush;
   }
 }
 
@@ -42,6 +45,13 @@ const char* name(Engine engine) {
       return "translator";
   }
   return "";
+}
+
+uint64_t frame_of(Mode mode, const vm::CpuState& state, uint8_t vector) {
+  constexpr uint32_t kWithErrorCode = 1u << 8 | 0x1fu << 10 | 1u << 17;
+  if (mode == Mode::real16) return state.segment[vm::ss].base + static_cast<uint16_t>(state.gpr[vm::rsp]);
+  bool has_code = (kWithErrorCode >> vector & 1) != 0;
+  return state.gpr[vm::rsp] + (has_code ? code_bits(mode) / 8 : 0);
 }
 
 Result<Guests::Side> Guests::make_side() {
@@ -89,32 +99,57 @@ Status Guests::make_kvm_vcpu() {
   return {};
 }
 
-void Guests::enter(Mode mode) { image_ = make_image(mode, model_.kind == vm::CpuKind::tcg); }
+void Guests::enter(Mode mode) {
+  image_ = make_image(mode, model_.kind == vm::CpuKind::tcg);
+  reset();
+}
+
+void Guests::reset(Side& side, uint64_t page) {
+  ByteSpan image(image_.ram.data() + page, vm::kPageSize);
+  CHECK(side.memory.write({page}, image, vm::Writer::loader).has_value());
+}
 
 void Guests::reset(Side& side) {
   for (uint64_t at = 0; at < kRamSize; at += vm::kPageSize) {
-    const uint8_t* page = image_.ram.data() + at;
-    if (std::memcmp(side.memory.host(at), page, vm::kPageSize) == 0) continue;
-    CHECK(side.memory.write({at}, {page, vm::kPageSize}, vm::Writer::loader).has_value());
+    if (std::memcmp(side.memory.host(at), image_.ram.data() + at, vm::kPageSize) != 0) reset(side, at);
   }
+}
+
+void Guests::reset_soft() {
+  for (Engine engine : kSoftEngines) reset(side(engine));
 }
 
 void Guests::reset() {
   for (Side& side : sides_) reset(side);
 }
 
-void Guests::reset_kvm() { reset(side(Engine::kvm)); }
-
 void Guests::write_kvm(uint64_t gpa, ByteSpan bytes) {
   CHECK(side(Engine::kvm).memory.write({gpa}, bytes, vm::Writer::loader).has_value());
 }
 
-void Guests::write(uint64_t gpa, ByteSpan bytes) {
-  for (Side& side : sides_) CHECK(side.memory.write({gpa}, bytes, vm::Writer::loader).has_value());
+std::vector<uint32_t> Guests::changed_pages() const {
+  std::vector<uint32_t> pages;
+  for (uint32_t at = 0; at < kRamSize; at += vm::kPageSize) {
+    if (std::memcmp(ram(Engine::kvm) + at, image_.ram.data() + at, vm::kPageSize) != 0) pages.push_back(at);
+  }
+  return pages;
 }
 
-std::optional<uint64_t> Guests::first_difference(Engine engine) const {
-  const uint8_t *a = ram(Engine::kvm), *b = ram(engine);
+void Guests::restore_kvm(const std::vector<uint32_t>& pages) {
+  for (uint32_t page : pages) reset(side(Engine::kvm), page);
+}
+
+void Guests::write_soft(uint64_t gpa, ByteSpan bytes) {
+  for (Engine engine : kSoftEngines) CHECK(side(engine).memory.write({gpa}, bytes, vm::Writer::loader).has_value());
+}
+
+void Guests::write(uint64_t gpa, ByteSpan bytes) {
+  write_kvm(gpa, bytes);
+  write_soft(gpa, bytes);
+}
+
+std::optional<uint64_t> Guests::first_difference(Engine first, Engine second) const {
+  const uint8_t *a = ram(first), *b = ram(second);
   if (std::memcmp(a, b, kRamSize) == 0) return std::nullopt;
   uint64_t at = 0;
   while (a[at] == b[at]) ++at;
@@ -139,15 +174,12 @@ std::optional<Fault> Guests::fault(const Side& side, const vm::CpuState& state) 
     return std::nullopt;
   }
   auto vector = static_cast<uint8_t>((halt - kHandlers) / kHandlerSize);
-  constexpr uint32_t kWithErrorCode = 1u << 8 | 0x1fu << 10 | 1u << 17;
-  bool real = image_.mode == Mode::real16;
+  uint64_t at = frame_of(image_.mode, state, vector);
   size_t width = code_bits(image_.mode) / 8;
-  uint64_t at = real ? state.segment[vm::ss].base + static_cast<uint16_t>(state.gpr[vm::rsp]) : state.gpr[vm::rsp];
-  if (!real && (kWithErrorCode >> vector & 1) != 0) at += width;
   Fault found{vector, 0};
   if (at > kRamSize - width) return found;
   std::memcpy(&found.address, side.memory.host(at), width);
-  if (real) found.address += kCode;
+  if (image_.mode == Mode::real16) found.address += kCode;
   return found;
 }
 
@@ -190,8 +222,11 @@ Result<Outcome> Guests::run_kvm(const vm::CpuState& state) {
   watchdog_->begin();
   Outcome outcome = run(side(Engine::kvm), state);
   watchdog_->end();
+  if (outcome.kind == Outcome::Kind::failed) {
+    // By kvm.ko's emulator, or because a kick could not end the delivery of an event.
+    outcome.kind = watchdog_->kicked() ? Outcome::Kind::endless : Outcome::Kind::stopped;
+  }
   if (outcome.kind == Outcome::Kind::endless) TRY(make_kvm_vcpu());  // it may stand in the middle of an access
-  if (outcome.kind == Outcome::Kind::failed) outcome.kind = Outcome::Kind::stopped;  // by kvm.ko's emulator
   return outcome;
 }
 
@@ -201,6 +236,30 @@ Outcome Guests::run_soft(Engine engine, const vm::CpuState& state, std::optional
   CHECK(side.vcpu->set_breakpoints({&at, stop ? size_t{1} : size_t{0}}).has_value());
   side.vcpu->set_step_limit(side.vcpu->steps() + kManySteps);
   return run(side, state);
+}
+
+std::optional<Outcome> Guests::run_changed(const vm::CpuState& state, std::optional<uint64_t> stop, uint64_t at,
+                                           const std::function<void(vm::CpuState&)>& change) {
+  vm::CpuState changed = state;
+  std::vector<vm::Access> accesses;
+  if (state.linear_rip() != at) {
+    Outcome there = run_soft(Engine::interpreter, state, at);
+    if (there.kind != Outcome::Kind::stopped) return std::nullopt;
+    changed = there.state;
+    accesses = std::move(there.accesses);
+  }
+  change(changed);
+  if (stop == changed.linear_rip()) {  // where a run begins no breakpoint ends it
+    Outcome here;
+    here.kind = Outcome::Kind::stopped;
+    here.state = changed;
+    here.accesses = std::move(accesses);
+    return here;
+  }
+  Outcome outcome = run_soft(Engine::interpreter, changed, stop);
+  accesses.insert(accesses.end(), outcome.accesses.begin(), outcome.accesses.end());
+  outcome.accesses = std::move(accesses);
+  return outcome;
 }
 
 std::vector<Guests::Place> Guests::trace(const vm::CpuState& state, size_t limit) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,6 +27,9 @@ struct Fault {
   uint8_t vector = 0;
   uint64_t address = 0;  ///< linear, from the frame
 };
+
+/// Where the frame of an exception holds RIP, from the state at the handler's HLT: a linear address.
+uint64_t frame_of(Mode mode, const vm::CpuState& state, uint8_t vector);
 
 /// How a run of a few instructions ended.
 struct Outcome {
@@ -58,14 +62,23 @@ class Guests {
   /// All RAMs become the image.
   void reset();
   void write(uint64_t gpa, ByteSpan bytes);
+  /// Those of soft alone.
+  void reset_soft();
+  void write_soft(uint64_t gpa, ByteSpan bytes);
   /// KVM's alone.
-  void reset_kvm();
   void write_kvm(uint64_t gpa, ByteSpan bytes);
+  /// The pages where KVM's RAM is not the image, in order.
+  std::vector<uint32_t> changed_pages() const;
+  void restore_kvm(const std::vector<uint32_t>& pages);
 
   /// An error where KVM cannot make a new vCPU after one that did not end.
   Result<Outcome> run_kvm(const vm::CpuState& state);
   /// `stop`: the linear address where the run ends as `stopped`.
   Outcome run_soft(Engine engine, const vm::CpuState& state, std::optional<uint64_t> stop);
+  /// The same on the interpreter, with a state that is changed in front of the instruction at `at`, when it first comes up;
+  /// nullopt where it does not.
+  std::optional<Outcome> run_changed(const vm::CpuState& state, std::optional<uint64_t> stop, uint64_t at,
+                                     const std::function<void(vm::CpuState&)>& change);
   /// The bytes of the next instruction of each step that the interpreter makes from `state`, with its linear address; at
   /// most `limit`. Changes the interpreter's RAM.
   struct Place {
@@ -75,8 +88,8 @@ class Guests {
   std::vector<Place> trace(const vm::CpuState& state, size_t limit);
 
   const uint8_t* ram(Engine engine) const { return side(engine).memory.host(0); }
-  /// The first address where a soft engine's RAM is not KVM's.
-  std::optional<uint64_t> first_difference(Engine engine) const;
+  /// The first address where their RAMs differ.
+  std::optional<uint64_t> first_difference(Engine first, Engine second) const;
 
  private:
   struct Side {
@@ -88,6 +101,7 @@ class Guests {
   static Result<Side> make_side();
   static Result<std::unique_ptr<Guests>> make(std::unique_ptr<kvm::KvmHost> host, vm::CpuModel model);
   void reset(Side& side);
+  void reset(Side& side, uint64_t page);
   Outcome run(Side& side, const vm::CpuState& state);
   std::optional<Fault> fault(const Side& side, const vm::CpuState& state) const;
   static bool answer(Side& side, const vm::Exit& exit);

@@ -14,6 +14,10 @@ bool is_cmps(const RandomInstruction& random) {
   }
 }
 
+bool repeats(const RandomInstruction& random) {
+  return random.insn.meta.category == ZYDIS_CATEGORY_STRINGOP && (random.has_prefix(0xf2) || random.has_prefix(0xf3));
+}
+
 bool is_prefixed_loop(const RandomInstruction& random) {
   bool conditional = random.insn.mnemonic == ZYDIS_MNEMONIC_LOOPE || random.insn.mnemonic == ZYDIS_MNEMONIC_LOOPNE;
   return conditional && (random.has_prefix(0xf2) || random.has_prefix(0xf3));

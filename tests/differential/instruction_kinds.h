@@ -10,6 +10,8 @@ namespace dejavm::differential {
 inline constexpr uint8_t kInvalidOpcode = 6, kStackFault = 12, kGeneralProtection = 13, kPageFault = 14;
 
 bool is_cmps(const RandomInstruction& random);
+/// A string instruction with F2 or F3.
+bool repeats(const RandomInstruction& random);
 /// LOOPE or LOOPNE with F2 or F3.
 bool is_prefixed_loop(const RandomInstruction& random);
 /// PUSHA, POPA.

@@ -5,7 +5,7 @@
 #include "engine/soft/flags.h"
 #include "engine/soft/translate/flag_effects.h"
 #include "instruction_kinds.h"
-#include "tcg_differences.h"
+#include "tcg_instructions.h"
 
 namespace dejavm::differential {
 namespace {
@@ -307,7 +307,7 @@ const char* known_stack(const TestCase& test, Mode mode, const Outcome& kvm, con
 }  // namespace
 
 bool may_differ(const RandomInstruction& random, const GuestImage& image) {
-  if (image.on_tcg) return false;  // what is known there shows in the state that a run ends with
+  if (image.on_tcg) return hides_others_on_tcg(random);
   for (const Known& known : kKnown) {
     if (known.concerns(random, image.mode)) return true;
   }
@@ -317,7 +317,6 @@ bool may_differ(const RandomInstruction& random, const GuestImage& image) {
 std::optional<std::string> known_difference(const TestCase& test, const GuestImage& image, const Outcome& kvm,
                                             const Outcome& soft) {
   Mode mode = image.mode;
-  if (image.on_tcg) return known_difference_on_tcg(test, mode, kvm, soft);
   if (const char* reason = known_fault(test, mode, kvm, soft)) return reason;
   if (const char* reason = known_stack(test, mode, kvm, soft)) return reason;
   if (mode == Mode::user64 && loads_hidden_mxcsr(test, kvm, soft)) {

@@ -130,6 +130,9 @@ Status save_mode(Guests& guests, Mode mode, const Options& options, AnswerFile& 
     instructions += test.instructions.size();
     TRY_ASSIGN(Answer answer, ask_kvm(guests, test));
     answer.seed = options.seed;
+    if (answer.outcome.kind == Outcome::Kind::endless) {
+      fmt::print("{}: case {} has no end {}\n{}", name(mode), i, answer.outcome.error, test.text());
+    }
     TRY(file.append(answer, test));
   }
   fmt::print("{}: {} instructions saved\n", name(mode), instructions);

@@ -4,7 +4,7 @@
 
 #include "base/check.h"
 #include "comparable.h"
-#include "tcg_differences.h"
+#include "tcg_instructions.h"
 
 namespace dejavm::differential {
 

@@ -2,205 +2,123 @@
 
 #include <algorithm>
 #include <cstring>
-#include <span>
 
 #include "engine/soft/native_ops.h"
 #include "instruction_kinds.h"
+#include "tcg_instructions.h"
 
 namespace dejavm::differential {
-namespace {
 
-bool is_rex(uint8_t byte) { return (byte & 0xf0) == 0x40; }
-
-/// translate.c, disas_insn(): the bits of a REX stay also where another prefix follows it.
-bool has_early_rex(const ZydisDecodedInstruction& insn) {
-  if (insn.machine_mode != ZYDIS_MACHINE_MODE_LONG_64) return false;
-  for (unsigned i = 0; i + 1 < insn.raw.prefix_count; ++i) {
-    if (is_rex(insn.raw.prefixes[i].value)) return true;
-  }
-  return false;
+bool Ends::alike() const {
+  bool same = soft.kind == kvm.kind && soft.accesses == kvm.accesses && soft_ram == kvm_ram;
+  return same && (kvm.kind == Outcome::Kind::shutdown || soft.state == kvm.state);
 }
 
-/// decode-new.c.inc, decode_op(): the bits of a REX go into the numbers of MMX registers.
-bool has_mmx_register_beyond_seven(const RandomInstruction& random) {
-  const auto& rex = random.insn.raw.rex;
-  for (unsigned i = 0; i < random.insn.operand_count; ++i) {
-    const ZydisDecodedOperand& operand = random.operands[i];
-    bool mmx = operand.type == ZYDIS_OPERAND_TYPE_REGISTER && ZydisRegisterGetClass(operand.reg.value) == ZYDIS_REGCLASS_MMX;
-    if (mmx && operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_REG && rex.R != 0) return true;
-    if (mmx && operand.encoding == ZYDIS_OPERAND_ENCODING_MODRM_RM && rex.B != 0) return true;
-  }
-  return false;
-}
-
-/// translate.c, disas_insn(): #UD for the second spelling of TEST (F6 and F7 with 1 in ModRM.reg), after its operand is
-/// read, and for a prefetch of a register (0F 0D).
-bool has_undefined_spelling(const ZydisDecodedInstruction& insn) {
-  bool test = insn.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (insn.opcode & 0xfe) == 0xf6 && insn.raw.modrm.reg == 1;
-  bool prefetch = insn.opcode_map == ZYDIS_OPCODE_MAP_0F && insn.opcode == 0x0d && insn.raw.modrm.mod == 3;
-  return test || prefetch;
-}
-
-/// KVM cannot hide from a guest what the CPU has, and the CPU model has no 3DNow!.
-bool is_3dnow(const ZydisDecodedInstruction& insn) {
-  return insn.opcode_map == ZYDIS_OPCODE_MAP_0F0F || insn.mnemonic == ZYDIS_MNEMONIC_FEMMS;
-}
-
-/// The lab's KVM goes on for ever with a guest whose next instruction then faults on its way to a device.
-bool loads_stack_segment(const RandomInstruction& random) {
-  const ZydisDecodedOperand& target = random.operands[0];
-  bool loads = target.type == ZYDIS_OPERAND_TYPE_REGISTER && target.reg.value == ZYDIS_REGISTER_SS;
-  return random.insn.mnemonic == ZYDIS_MNEMONIC_LSS || (loads && random.insn.mnemonic != ZYDIS_MNEMONIC_PUSH);
-}
-
-}  // namespace
-
-bool tcg_misreads(const RandomInstruction& random) {
-  const ZydisDecodedInstruction& insn = random.insn;
-  return has_early_rex(insn) || has_mmx_register_beyond_seven(random) || has_undefined_spelling(insn) || is_3dnow(insn) ||
-         loads_stack_segment(random);
+bool Ends::same_fault() const {
+  return kvm.fault && soft.fault && kvm.fault->vector == soft.fault->vector && kvm.fault->address == soft.fault->address;
 }
 
 namespace {
 
-struct Ends {
-  const TestCase& test;
-  Mode mode;
-  const Outcome& kvm;
-  const Outcome& soft;
+constexpr uint64_t kStatusFlags = 0x8d5, kDebugCauses = 0xf000;
 
-  bool same_accesses() const { return kvm.accesses == soft.accesses; }
-  bool same_fault() const {
-    return kvm.fault && soft.fault && kvm.fault->vector == soft.fault->vector && kvm.fault->address == soft.fault->address;
+// ---- What soft's end takes over from KVM's. Each tells whether that changed it.
+
+template <typename T>
+bool take(T& to, const T& from) {
+  if (to == from) return false;
+  to = from;
+  return true;
+}
+
+template <typename T>
+bool take_bits(T& to, T from, uint64_t mask) {
+  return take(to, static_cast<T>((to & ~mask) | (from & mask)));
+}
+
+/// In the register, and in the frame of the exception that ended the run.
+bool take_flags(Ends& ends, uint64_t mask) {
+  bool taken = take_bits(ends.soft.state.rflags, ends.kvm.state.rflags, mask);
+  if (!ends.same_fault()) return taken;
+  uint64_t at = frame_of(ends.mode, ends.kvm.state, ends.kvm.fault->vector) + 2 * (code_bits(ends.mode) / 8);
+  for (uint64_t byte = at; byte < at + 3 && byte < kRamSize; ++byte) {
+    if (take_bits(ends.soft_ram[byte], ends.kvm_ram[byte], mask >> 8 * (byte - at) & 0xff)) taken = true;
   }
-  /// The instruction that did not get to its end, on KVM.
-  const RandomInstruction* last() const { return kvm.fault ? test.at(kvm.fault->address) : test.at(kvm.state.linear_rip()); }
-  /// The one that faulted on soft.
-  const RandomInstruction* soft_last() const { return soft.fault ? test.at(soft.fault->address) : nullptr; }
-};
-
-bool is_x87(const RandomInstruction* random) {
-  return random != nullptr && random->insn.meta.category == ZYDIS_CATEGORY_X87_ALU;
+  return taken;
 }
 
-bool is_nested_enter(const RandomInstruction& random) {
-  return random.insn.mnemonic == ZYDIS_MNEMONIC_ENTER && (random.operands[1].imm.value.u & 31) > 1;
+/// All bytes of RAM that differ, where they lie within `size` bytes.
+bool take_ram(Ends& ends, ptrdiff_t size) {
+  auto [first_soft, first_kvm] = std::mismatch(ends.soft_ram.begin(), ends.soft_ram.end(), ends.kvm_ram.begin());
+  if (first_soft == ends.soft_ram.end()) return false;
+  auto last = std::mismatch(ends.soft_ram.rbegin(), ends.soft_ram.rend(), ends.kvm_ram.rbegin()).first.base();
+  if (last - first_soft > size) return false;
+  std::copy(first_kvm, first_kvm + (last - first_soft), first_soft);
+  return true;
 }
 
-bool needs_flags(const RandomInstruction& random) {
-  switch (random.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_ADC:
-    case ZYDIS_MNEMONIC_SBB:
-    case ZYDIS_MNEMONIC_RCL:
-    case ZYDIS_MNEMONIC_RCR:
-      return true;
-    default:
-      return random.insn.meta.category == ZYDIS_CATEGORY_SETCC || random.insn.meta.category == ZYDIS_CATEGORY_CMOV;
+/// The bytes of RAM in the `size` below the stack pointer.
+bool take_stack(Ends& ends, uint64_t size) {
+  const vm::CpuState& state = ends.soft.state;
+  uint64_t base = ends.mode == Mode::real16 ? state.segment[vm::ss].base : 0;
+  uint64_t mask = ~uint64_t{0} >> (64 - code_bits(ends.mode));
+  bool taken = false;
+  for (uint64_t below = 1; below <= size; ++below) {
+    uint64_t at = base + ((state.gpr[vm::rsp] - below) & mask);
+    if (at < kRamSize && take(ends.soft_ram[at], ends.kvm_ram[at])) taken = true;
   }
+  return taken;
 }
 
-bool loads_mxcsr(const RandomInstruction& random) {
-  return random.insn.mnemonic == ZYDIS_MNEMONIC_LDMXCSR || random.insn.mnemonic == ZYDIS_MNEMONIC_FXRSTOR ||
-         random.insn.mnemonic == ZYDIS_MNEMONIC_FXRSTOR64;
+template <typename Kind>
+bool any(const Ends& ends, Kind kind) {
+  return std::ranges::any_of(ends.test.instructions, kind);
 }
 
-bool is_wide_exchange(const RandomInstruction& random) { return random.insn.mnemonic == ZYDIS_MNEMONIC_CMPXCHG8B; }
-
-bool is_minimum_or_maximum(const RandomInstruction& random) {
-  switch (random.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_MINPS:
-    case ZYDIS_MNEMONIC_MINSS:
-    case ZYDIS_MNEMONIC_MINPD:
-    case ZYDIS_MNEMONIC_MINSD:
-    case ZYDIS_MNEMONIC_MAXPS:
-    case ZYDIS_MNEMONIC_MAXSS:
-    case ZYDIS_MNEMONIC_MAXPD:
-    case ZYDIS_MNEMONIC_MAXSD:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool is_prefixed_branch(const RandomInstruction& random) {
-  return random.insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE && random.has_prefix(0x66);
-}
-
-bool is_crc_of_16_bits(const RandomInstruction& random) {
-  return random.insn.mnemonic == ZYDIS_MNEMONIC_CRC32 && random.has_prefix(0x66);
-}
-
-bool pushes_segment(const RandomInstruction& random) {
-  return random.insn.mnemonic == ZYDIS_MNEMONIC_PUSH && random.has_register(ZYDIS_REGCLASS_SEGMENT);
-}
-
-bool is_partial_remainder(const RandomInstruction& random) {
-  return random.insn.mnemonic == ZYDIS_MNEMONIC_FPREM || random.insn.mnemonic == ZYDIS_MNEMONIC_FPREM1;
-}
-
-bool only_conditions_of_x87_differ(const Ends& ends) {
-  constexpr uint16_t kConditions = 0x4700;
-  vm::CpuState soft = ends.soft.state;
-  soft.fpu.fsw = static_cast<uint16_t>((soft.fpu.fsw & ~kConditions) | (ends.kvm.state.fpu.fsw & kConditions));
-  return soft == ends.kvm.state;
-}
-
-bool tests_bit(const RandomInstruction& random) { return random.insn.meta.category == ZYDIS_CATEGORY_BITBYTE; }
-
-/// Which of two NaNs an instruction gives is the only difference.
-bool only_nans_differ(const Ends& ends) {
+/// The lanes of XMM registers that are NaNs on both.
+bool take_nans(Ends& ends) {
   constexpr uint32_t kInfinity = 0x7f800000, kInfinityOfDouble = 0x7ff00000, kMagnitude = 0x7fffffff;
-  vm::CpuState soft = ends.soft.state;
-  for (size_t i = 0; i < soft.fpu.xmm.size(); ++i) {
+  bool taken = false;
+  for (size_t i = 0; i < ends.soft.state.fpu.xmm.size(); ++i) {
     uint32_t kvm_lanes[4], soft_lanes[4];
+    auto& xmm = ends.soft.state.fpu.xmm[i];
     std::memcpy(kvm_lanes, ends.kvm.state.fpu.xmm[i].data(), sizeof kvm_lanes);
-    std::memcpy(soft_lanes, soft.fpu.xmm[i].data(), sizeof soft_lanes);
+    std::memcpy(soft_lanes, xmm.data(), sizeof soft_lanes);
     for (size_t lane = 0; lane < 4; ++lane) {
       bool single = (kvm_lanes[lane] & kMagnitude) > kInfinity && (soft_lanes[lane] & kMagnitude) > kInfinity;
       bool is_double = (kvm_lanes[lane | 1] & kInfinityOfDouble) == kInfinityOfDouble &&
                        (soft_lanes[lane | 1] & kInfinityOfDouble) == kInfinityOfDouble;
-      if (single || is_double) soft_lanes[lane] = kvm_lanes[lane];
+      if ((single || is_double) && take(soft_lanes[lane], kvm_lanes[lane])) taken = true;
     }
-    std::memcpy(soft.fpu.xmm[i].data(), soft_lanes, sizeof soft_lanes);
+    std::memcpy(xmm.data(), soft_lanes, sizeof soft_lanes);
   }
-  return soft == ends.kvm.state;
+  return taken;
 }
 
-/// At the last byte of a segment.
-bool is_string_at_limit(const RandomInstruction& random, const vm::CpuState& state) {
-  bool at_end = (state.gpr[vm::rsi] & 0xffff) == 0xffff || (state.gpr[vm::rdi] & 0xffff) == 0xffff;
-  return random.insn.meta.category == ZYDIS_CATEGORY_STRINGOP && at_end;
-}
-
-bool converts_mmx(const RandomInstruction& random) {
-  switch (random.insn.mnemonic) {
-    case ZYDIS_MNEMONIC_CVTPI2PS:
-    case ZYDIS_MNEMONIC_CVTPI2PD:
-    case ZYDIS_MNEMONIC_CVTPS2PI:
-    case ZYDIS_MNEMONIC_CVTPD2PI:
-    case ZYDIS_MNEMONIC_CVTTPS2PI:
-    case ZYDIS_MNEMONIC_CVTTPD2PI:
-    case ZYDIS_MNEMONIC_MOVQ2DQ:
-    case ZYDIS_MNEMONIC_MOVDQ2Q:
-      return true;
-    default:
-      return false;
+/// Fractions of x87 registers, and whether they are exact, with a precision that is not the full one.
+bool take_rounding(Ends& ends) {
+  constexpr uint16_t kPrecision = 0x300, kReservedIsFull = 0x100;
+  constexpr uint64_t kInexact = 1 << 5;
+  vm::Fpu& fpu = ends.soft.state.fpu;
+  const vm::Fpu& kvm = ends.kvm.state.fpu;
+  if ((fpu.fcw & kPrecision) == kPrecision || (fpu.fcw & kPrecision) == kReservedIsFull) return false;
+  bool taken = take_bits(fpu.fsw, kvm.fsw, kInexact);
+  for (size_t i = 0; i < fpu.st.size(); ++i) {
+    bool same_exponent = std::equal(fpu.st[i].begin() + 8, fpu.st[i].end(), kvm.st[i].begin() + 8);
+    if (same_exponent && take(fpu.st[i], kvm.st[i])) taken = true;
   }
+  return taken;
 }
 
-bool returns_far_up(const RandomInstruction& random) {
-  return random.insn.mnemonic == ZYDIS_MNEMONIC_RET && (random.operands[0].imm.value.u & 0x8000) != 0;
-}
-
-bool is_relative_double_shift(const RandomInstruction& random) {
-  bool shifts = random.insn.mnemonic == ZYDIS_MNEMONIC_SHLD || random.insn.mnemonic == ZYDIS_MNEMONIC_SHRD;
-  return shifts && random.operands[0].type == ZYDIS_OPERAND_TYPE_MEMORY &&
-         random.operands[2].type == ZYDIS_OPERAND_TYPE_IMMEDIATE &&
-         (random.operands[0].mem.base == ZYDIS_REGISTER_RIP || random.operands[0].mem.base == ZYDIS_REGISTER_EIP);
-}
-
-bool is_hint_of_register(const RandomInstruction& random) {
-  return random.insn.opcode_map == ZYDIS_OPCODE_MAP_0F && random.insn.opcode == 0x18 && random.insn.raw.modrm.mod == 3;
+/// The registers that MIN and MAX write.
+bool take_minima(Ends& ends) {
+  bool taken = false;
+  for (const RandomInstruction& random : ends.test.instructions) {
+    if (!is_minimum_or_maximum(random)) continue;
+    auto number = static_cast<size_t>(ZydisRegisterGetId(random.operands[0].reg.value));
+    if (take(ends.soft.state.fpu.xmm[number], ends.kvm.state.fpu.xmm[number])) taken = true;
+  }
+  return taken;
 }
 
 /// But for what is written, as long as both make accesses.
@@ -209,214 +127,214 @@ bool only_written_values_differ(const std::vector<vm::Access>& kvm, const std::v
     if (a.is_write()) a.value = b.value;
     return a == b;
   };
-  size_t both = std::min(kvm.size(), soft.size());
-  return std::ranges::equal(std::span(kvm).first(both), std::span(soft).first(both), alike);
+  return std::ranges::equal(kvm, soft, alike);
 }
 
-bool only_status_flags_differ(const Ends& ends) {
-  constexpr uint64_t kStatus = 0x108d5;  // and RF, which KVM's emulator leaves where it refuses an instruction
-  vm::CpuState soft = ends.soft.state;
-  soft.rflags ^= (soft.rflags ^ ends.kvm.state.rflags) & kStatus;
-  return soft == ends.kvm.state;
-}
-
-bool only_x87_flags_differ(const Ends& ends) {
-  vm::CpuState soft = ends.soft.state;
-  soft.fpu.fsw = static_cast<uint16_t>((soft.fpu.fsw & 0x7f00) | (ends.kvm.state.fpu.fsw & 0x80ff));
-  return soft == ends.kvm.state;
-}
-
-constexpr uint16_t kReservedControl = 0xe0c0;
-
-bool only_control_word_differs(const Ends& ends) {
-  vm::CpuState soft = ends.soft.state;
-  soft.fpu.fcw = static_cast<uint16_t>((soft.fpu.fcw & ~kReservedControl) | (ends.kvm.state.fpu.fcw & kReservedControl));
-  return soft == ends.kvm.state;
+/// How many bytes of a selector are written; `soft` may have its upper half for itself, behind the end of a page.
+bool only_sizes_of_selectors_differ(const std::vector<vm::Access>& kvm, std::vector<vm::Access> soft) {
+  constexpr unsigned kSelector = 2;
+  if (soft.size() == kvm.size() + 1) {
+    auto half = std::ranges::find_if(soft, [](const vm::Access& access) {
+      return access.is_write() && access.size == kSelector && access.value == 0 && access.addr % vm::kPageSize == 0;
+    });
+    if (half != soft.end()) soft.erase(half);
+  }
+  auto alike = [](vm::Access a, const vm::Access& b) {
+    bool selectors = a.is_write() && b.is_write() && (a.size == kSelector || b.size == kSelector);
+    if (selectors && (a.value & 0xffff) == (b.value & 0xffff)) {
+      a.size = b.size;
+      a.value = b.value;
+    }
+    return a == b;
+  };
+  return std::ranges::equal(kvm, soft, alike);
 }
 
 struct Known {
   const char* reason;
-  bool (*explains)(const Ends& ends);
+  bool (*take)(Ends& ends);
 };
 
 constexpr Known kKnown[] = {
     {"translate.c: the flags that an instruction computed before its access faults are taken for operands of those before",
-     [](const Ends& ends) {
-       bool left = ends.same_fault() || !ends.kvm.accesses.empty() || ends.kvm.kind == Outcome::Kind::stopped;
-       return left && ends.same_accesses() && only_status_flags_differ(ends);
+     [](Ends& ends) {
+       constexpr uint64_t kResume = 1 << 16;  // which KVM's emulator leaves where it refuses an instruction
+       bool left = ends.did_not_finish() || !ends.kvm.accesses.empty();
+       return left && take_flags(ends, kStatusFlags | kResume);
      }},
     {"decode-new.c.inc, disas_insn_new(): an MMX instruction whose device access KVM's emulator refuses has entered MMX "
      "mode",
-     [](const Ends& ends) {
+     [](Ends& ends) {
        const RandomInstruction* last = ends.last();
-       vm::CpuState soft = ends.soft.state;
-       soft::enter_mmx(soft.fpu);
-       return ends.kvm.kind == Outcome::Kind::stopped && last != nullptr && last->has_register(ZYDIS_REGCLASS_MMX) &&
-              soft == ends.kvm.state && ends.same_accesses();
+       bool refused = ends.kvm.kind == Outcome::Kind::stopped && last != nullptr;
+       if (!refused || !last->has_register(ZYDIS_REGCLASS_MMX)) return false;
+       vm::Fpu fpu = ends.soft.state.fpu;
+       soft::enter_mmx(fpu);
+       return fpu == ends.kvm.state.fpu && take(ends.soft.state.fpu, fpu);
      }},
-    {"fpu_helper.c: an x87 store sets its exceptions before it faults",
-     [](const Ends& ends) {
-       bool refused = ends.same_fault() || ends.kvm.kind == Outcome::Kind::stopped;
-       return refused && is_x87(ends.last()) && ends.last()->accesses_memory() && only_x87_flags_differ(ends);
+    {"fpu_helper.c: an x87 store sets its exceptions before KVM's emulator refuses the device access",
+     [](Ends& ends) {
+       constexpr uint64_t kExceptions = 0x80ff;
+       bool refused = ends.did_not_finish() && is_x87(ends.last()) && stores(*ends.last());
+       return refused && take_bits(ends.soft.state.fpu.fsw, ends.kvm.state.fpu.fsw, kExceptions);
      }},
-    {"fpu_helper.c, cpu_set_fpuc(): FLDCW and FLDENV keep the reserved bits of the control word",
-     [](const Ends& ends) { return ends.same_accesses() && only_control_word_differs(ends); }},
-    {"fpu_helper.c: operands of 10 bytes and more are accessed in an order of their own, which CR2 shows",
-     [](const Ends& ends) {
-       vm::CpuState soft = ends.soft.state;
-       soft.cr2 = ends.kvm.state.cr2;
-       bool near = ends.kvm.state.cr2 - ends.soft.state.cr2 + 512 < 1024;
-       return ends.same_fault() && ends.kvm.fault->vector == kPageFault && is_x87(ends.last()) && near &&
-              soft == ends.kvm.state;
+    {"fpu_helper.c: operands of 10 bytes and more are accessed in an order of their own, which CR2 and the error code show",
+     [](Ends& ends) {
+       constexpr uint64_t kNear = 512;
+       bool near = ends.kvm.state.cr2 - ends.soft.state.cr2 + kNear < 2 * kNear;
+       bool faulted = ends.same_fault() && ends.kvm.fault->vector == kPageFault && is_x87(ends.last());
+       if (!faulted || !near || !take(ends.soft.state.cr2, ends.kvm.state.cr2)) return false;
+       uint64_t error = frame_of(ends.mode, ends.kvm.state, kPageFault) - code_bits(ends.mode) / 8;
+       if (error < kRamSize) ends.soft_ram[error] = ends.kvm_ram[error];
+       return true;
      }},
-    {"translate.c, gen_cmps(): the operand in RDI is read first",
-     [](const Ends& ends) {
-       constexpr auto kShutdown = Outcome::Kind::shutdown;
-       bool both_ended = ends.kvm.kind == kShutdown && ends.soft.kind == kShutdown;
-       bool both_faulted = ends.kvm.fault && ends.soft.fault && ends.kvm.fault->address == ends.soft.fault->address;
-       if (both_ended) return std::ranges::any_of(ends.test.instructions, is_cmps);
-       return both_faulted && ends.last() != nullptr && is_cmps(*ends.last());
+    {"fpu_helper.c: what of an operand of 10 bytes and more is stored before a page faults stays",
+     [](Ends& ends) {
+       const RandomInstruction* last = ends.same_fault() ? ends.last() : nullptr;
+       return is_x87(last) && stores(*last) && take_ram(ends, last->operands[0].size / 8);
      }},
-    {"translate.c, disas_insn(): F2 and F3 in front of LOOPE and LOOPNE do nothing; to AMD's CPUs they are the condition",
-     [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, is_prefixed_loop); }},
-    {"translate.c, gen_enter(): ENTER's nested frame pointers are copied in an order of its own, and stay where it then "
-     "faults",
-     [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, is_nested_enter); }},
-    {"translate.c: an instruction that needs the flags, and whose access KVM or the guest first maps, leaves what is no "
-     "flags",
-     [](const Ends& ends) {
-       vm::CpuState soft = ends.soft.state;
-       soft.rflags = ends.kvm.state.rflags;
-       soft.dr6 = ends.kvm.state.dr6;  // TF may be among it
-       return std::ranges::any_of(ends.test.instructions, needs_flags) && ends.same_accesses() && soft == ends.kvm.state;
+    {"KVM's emulator, which does the access to a device, faults as a write on the page behind it, TCG as a read",
+     [](Ends& ends) {
+       constexpr uint8_t kWrite = 1 << 1;
+       const RandomInstruction* last = ends.same_fault() && ends.kvm.fault->vector == kPageFault ? ends.last() : nullptr;
+       if (last == nullptr || !stores(*last) || ends.kvm.state.cr2 % vm::kPageSize != 0) return false;
+       uint64_t error = frame_of(ends.mode, ends.kvm.state, kPageFault) - code_bits(ends.mode) / 8;
+       return error < kRamSize && take_bits(ends.soft_ram[error], ends.kvm_ram[error], kWrite);
      }},
-    {"KVM's emulator raises #UD for MOV of a segment register with REX.R, where it does the access to a device",
-     [](const Ends& ends) {
-       return ends.kvm.fault && ends.kvm.fault->vector == kInvalidOpcode && ends.last() != nullptr &&
-              moves_segment_with_rex_r(*ends.last());
+    {"KVM's emulator pushes for ENTER, to a device, what the stack's size is, whatever the operand's",
+     [](Ends& ends) {
+       bool emulated = any(ends, enters_with_prefix) && !ends.kvm.accesses.empty();
+       if (!emulated || !take(ends.soft.accesses, ends.kvm.accesses)) return false;
+       take(ends.soft.state.gpr[vm::rsp], ends.kvm.state.gpr[vm::rsp]);
+       take(ends.soft.state.gpr[vm::rbp], ends.kvm.state.gpr[vm::rbp]);
+       return true;
+     }},
+    {"KVM's emulator, where it does a locked CMPXCHG of 32 bits, keeps the upper half of RAX",
+     [](Ends& ends) {
+       constexpr uint64_t kUpperHalf = 0xffffffff00000000;
+       return any(ends, is_locked_exchange_of_32_bits) &&
+              take_bits(ends.soft.state.gpr[vm::rax], ends.kvm.state.gpr[vm::rax], kUpperHalf);
+     }},
+    {"translate.c: what is no flags has reserved ones, TF and VM as well",
+     [](Ends& ends) {
+       if (!ends.flags_are_none) return false;
+       bool trapped = take_bits(ends.soft.state.dr6, ends.kvm.state.dr6, kDebugCauses);
+       return take_flags(ends, ~uint64_t{0}) || trapped;
+     }},
+    {"translate.c: SHLD and SHRD by a constant take an address relative to RIP for one less; KVM's emulator does not",
+     [](Ends& ends) {
+       bool emulated = any(ends, is_relative_double_shift) && !ends.kvm.accesses.empty();
+       if (!emulated || !take(ends.soft.accesses, ends.kvm.accesses)) return false;
+       take_flags(ends, kStatusFlags);
+       return true;
+     }},
+    {"KVM stops at an instruction whose page fault it cannot deliver to a stack in a device, and has set CR2",
+     [](Ends& ends) { return ends.kvm.kind == Outcome::Kind::stopped && take(ends.soft.state.cr2, ends.kvm.state.cr2); }},
+    {"fpu_helper.c, do_fstenv(): the pointers are of the instruction that ran last",
+     [](Ends& ends) {
+       constexpr ptrdiff_t kPointers = 16;
+       return any(ends, moves_environment) && take_ram(ends, kPointers);
      }},
     {"translate.c: what an instruction that needs the flags does to a device leaves KVM's emulator with the wrong ones",
-     [](const Ends& ends) {
-       return std::ranges::any_of(ends.test.instructions, needs_flags) && !ends.kvm.accesses.empty() &&
-              only_written_values_differ(ends.kvm.accesses, ends.soft.accesses);
-     }},
-    {"translate.c, disas_insn(): #UD for a prefetch of a register (0F 18)",
-     [](const Ends& ends) {
-       bool invalid =
-           ends.kvm.kind == Outcome::Kind::shutdown || (ends.kvm.fault && ends.kvm.fault->vector == kInvalidOpcode &&
-                                                        ends.last() != nullptr && is_hint_of_register(*ends.last()));
-       return invalid && std::ranges::any_of(ends.test.instructions, is_hint_of_register);
-     }},
-    {"KVM's emulator raises the #MF that TCG does not, before it accesses a device for an MMX instruction",
-     [](const Ends& ends) {
-       constexpr uint8_t kX87Fault = 16;
-       const RandomInstruction* last = ends.last();
-       return ends.kvm.fault && ends.kvm.fault->vector == kX87Fault && last != nullptr &&
-              last->has_register(ZYDIS_REGCLASS_MMX);
-     }},
-    {"TCG checks no limit of the code segment; soft raises #GP for a near branch beyond it",
-     [](const Ends& ends) {
-       const RandomInstruction* branch = ends.soft.fault ? ends.test.at(ends.soft.fault->address) : nullptr;
-       return ends.mode == Mode::real16 && branch != nullptr && ends.soft.fault->vector == kGeneralProtection &&
-              branch->insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
-     }},
-    {"KVM cannot hide CLFLUSH, which the CPU model does not show",
-     [](const Ends& ends) {
-       const RandomInstruction* missing = ends.soft_last();
-       return missing != nullptr && ends.soft.fault->vector == kInvalidOpcode &&
-              missing->insn.mnemonic == ZYDIS_MNEMONIC_CLFLUSH;
-     }},
-    {"decode-new.c.inc: conversions from and to MMX registers do not ask for CR4.OSFXSR",
-     [](const Ends& ends) {
-       const RandomInstruction* refused = ends.soft_last();
-       return refused != nullptr && ends.mode == Mode::real16 && ends.soft.fault->vector == kInvalidOpcode &&
-              converts_mmx(*refused);
+     [](Ends& ends) {
+       bool values = any(ends, needs_flags) && only_written_values_differ(ends.kvm.accesses, ends.soft.accesses);
+       return values && take(ends.soft.accesses, ends.kvm.accesses);
      }},
     {"translate.c: RET's number of bytes has a sign there; KVM's emulator, which reads a stack in a device, has none",
-     [](const Ends& ends) {
-       return std::ranges::any_of(ends.test.instructions, returns_far_up) && !ends.kvm.accesses.empty();
-     }},
-    {"translate.c: SHLD and SHRD by a constant take an address relative to RIP for one less than it is",
-     [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, is_relative_double_shift); }},
-    {"fpu_helper.c, do_fstenv(), do_fldenv(): what is reserved and the error summary are as in memory, nothing gets masked",
-     [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, moves_environment); }},
-    {"fpu_helper.c, helper_ldmxcsr(), do_fxrstor(): reserved bits are no #GP",
-     [](const Ends& ends) {
-       const RandomInstruction* refused = ends.soft_last();
-       return refused != nullptr && ends.soft.fault->vector == kGeneralProtection && loads_mxcsr(*refused);
+     [](Ends& ends) {
+       bool emulated = any(ends, returns_far_up) && !ends.kvm.accesses.empty();
+       return emulated && take(ends.soft.state.gpr[vm::rsp], ends.kvm.state.gpr[vm::rsp]);
      }},
     {"mem_helper.c: CMPXCHG8B leaves other flags than ZF as of operands before, and reserved ones",
-     [](const Ends& ends) {
-       return std::ranges::any_of(ends.test.instructions, is_wide_exchange) &&
-              ((ends.kvm.state.rflags ^ ends.soft.state.rflags) & ~uint64_t{1 << 6}) != 0;
+     [](Ends& ends) {
+       constexpr uint64_t kZf = 1 << 6;
+       if (!any(ends, is_wide_exchange)) return false;
+       bool traps = take_bits(ends.soft.state.dr6, ends.kvm.state.dr6, kDebugCauses);  // TF may be among them
+       return take_flags(ends, ~kZf) || traps;
      }},
     {"BT behind a page that KVM maps: AF and OF are as at the start of a block of TCG (tcg_flags.h)",
-     [](const Ends& ends) {
+     [](Ends& ends) {
        constexpr uint64_t kAfAndOf = 0x810;
-       vm::CpuState soft = ends.soft.state;
-       soft.rflags ^= (soft.rflags ^ ends.kvm.state.rflags) & kAfAndOf;
-       return std::ranges::any_of(ends.test.instructions, tests_bit) && soft == ends.kvm.state;
+       return any(ends, tests_bit) && take_flags(ends, kAfAndOf);
      }},
-    {"softfloat-specialize.c.inc, pickNaN(): SSE's choice of two NaNs is that of the x87", only_nans_differ},
-    {"KVM's emulator checks the limit of a segment for a string instruction at its last byte",
-     [](const Ends& ends) {
-       bool refused = ends.kvm.fault && ends.kvm.fault->vector == kGeneralProtection;
-       return ends.mode == Mode::real16 && refused && ends.last() != nullptr &&
-              is_string_at_limit(*ends.last(), ends.kvm.state);
-     }},
+    {"softfloat-specialize.c.inc, pickNaN(): SSE's choice of two NaNs is that of the x87", take_nans},
     {"ops_sse.h: MIN and MAX give the operand that MXCSR.DAZ takes for zero as it is",
-     [](const Ends& ends) {
+     [](Ends& ends) {
        constexpr uint32_t kDaz = 1 << 6;
-       return (ends.test.state.fpu.mxcsr & kDaz) != 0 && std::ranges::any_of(ends.test.instructions, is_minimum_or_maximum);
+       return (ends.test.state.fpu.mxcsr & kDaz) != 0 && take_minima(ends);
      }},
-    {"translate.c: 0x66 on near branches of 64-bit code does not cut the target",
-     [](const Ends& ends) {
-       return code_bits(ends.mode) == 64 && std::ranges::any_of(ends.test.instructions, is_prefixed_branch);
-     }},
-    {"decode-new.c.inc: CRC32 of 16 bits takes another size",
-     [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, is_crc_of_16_bits); }},
     {"KVM's emulator, which pushes where the stack is a device, writes 2 bytes of a selector",
-     [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, pushes_segment) && !ends.same_accesses(); }},
-    {"KVM stops at an instruction whose page fault it cannot deliver to a stack in a device, and has set CR2",
-     [](const Ends& ends) {
-       vm::CpuState soft = ends.soft.state;
-       soft.cr2 = ends.kvm.state.cr2;
-       return ends.kvm.kind == Outcome::Kind::stopped && soft == ends.kvm.state && ends.same_accesses();
+     [](Ends& ends) {
+       constexpr ptrdiff_t kUpperHalf = 2;  // also where that is in RAM
+       if (!any(ends, pushes_segment) || ends.kvm.accesses.empty()) return false;
+       bool accesses = only_sizes_of_selectors_differ(ends.kvm.accesses, ends.soft.accesses);
+       bool taken = accesses && take(ends.soft.accesses, ends.kvm.accesses);
+       return take_ram(ends, kUpperHalf) || taken;
      }},
-    {"KVM's emulator gets PUSHA and POPA wrong on a device",
-     [](const Ends& ends) { return std::ranges::any_of(ends.test.instructions, moves_all) && !ends.soft.accesses.empty(); }},
+    {"KVM's emulator writes 8 bytes of a selector where MOV to a device has REX.W",
+     [](Ends& ends) {
+       bool moves = any(ends, stores_selector) && only_sizes_of_selectors_differ(ends.kvm.accesses, ends.soft.accesses);
+       return moves && take(ends.soft.accesses, ends.kvm.accesses);
+     }},
+    {"KVM stops at an instruction behind STI in the shadow, or behind it out of it, other than soft",
+     [](Ends& ends) {
+       bool shadow = ends.kvm.kind == Outcome::Kind::stopped &&
+                     any(ends, [](const RandomInstruction& random) { return random.insn.mnemonic == ZYDIS_MNEMONIC_STI; });
+       return shadow && take(ends.soft.state.interrupt_shadow, ends.kvm.state.interrupt_shadow);
+     }},
+    {"translate.c, gen_enter(): what ENTER has pushed stays where KVM's emulator then refuses to read a frame pointer",
+     [](Ends& ends) {
+       constexpr uint64_t kAllLevels = 33 * 8;
+       const RandomInstruction* last = ends.kvm.kind == Outcome::Kind::stopped ? ends.last() : nullptr;
+       return last != nullptr && last->insn.mnemonic == ZYDIS_MNEMONIC_ENTER && take_stack(ends, kAllLevels);
+     }},
+    {"KVM stops at an instruction whose exception it cannot deliver to a stack in a device; the frame is in RAM in part",
+     [](Ends& ends) {
+       constexpr uint64_t kFrame = 56;
+       return ends.kvm.kind == Outcome::Kind::stopped && take_stack(ends, kFrame);
+     }},
+    {"fpu_helper.c: int32_to_floatx80() and float64_to_floatx80() round an operand in memory to the precision of the "
+     "control word",
+     [](Ends& ends) {
+       return any(ends, [](const RandomInstruction& random) { return is_x87(&random) && random.accesses_memory(); }) &&
+              take_rounding(ends);
+     }},
+    {"fpu_helper.c, do_fldenv(), do_frstor(): what is loaded before a read faults stays",
+     [](Ends& ends) {
+       const RandomInstruction* last = ends.did_not_finish() ? ends.last() : nullptr;
+       return last != nullptr && moves_environment(*last) && take(ends.soft.state.fpu, ends.kvm.state.fpu);
+     }},
+    {"KVM's emulator, assign_eip(): where it does a jump it raises the #GP of a target that is not canonical at the jump",
+     [](Ends& ends) {
+       const RandomInstruction* jump = ends.kvm.fault && ends.soft.fault ? ends.last() : nullptr;
+       bool jumps = jump != nullptr && jump->insn.meta.branch_type != ZYDIS_BRANCH_TYPE_NONE;
+       uint64_t target = ends.soft.fault ? ends.soft.fault->address : 0;
+       bool canonical = target + (uint64_t{1} << 47) < uint64_t{1} << 48;
+       constexpr ptrdiff_t kFrameAndReturn = 64;  // of a call
+       return code_bits(ends.mode) == 64 && jumps && !canonical && take_ram(ends, kFrameAndReturn);
+     }},
     {"fpu_helper.c, helper_fprem_common(): no conditions of what is no number",
-     [](const Ends& ends) {
-       return std::ranges::any_of(ends.test.instructions, is_partial_remainder) && only_conditions_of_x87_differ(ends);
+     [](Ends& ends) {
+       constexpr uint64_t kConditions = 0x4700;
+       return any(ends, is_partial_remainder) && take_bits(ends.soft.state.fpu.fsw, ends.kvm.state.fpu.fsw, kConditions);
      }},
-    {"fpu_helper.c: TCG's x87 stack neither underflows nor overflows",
-     [](const Ends& ends) {
-       constexpr uint16_t kStackFaultFlag = 1 << 6;
-       return (ends.soft.state.fpu.fsw & kStackFaultFlag) != 0;
-     }},
-    {"TCG checks no limit and no type of a segment; KVM's emulator, which does the access to a device, does",
-     [](const Ends& ends) {
-       bool refused =
-           ends.kvm.fault && (ends.kvm.fault->vector == kGeneralProtection || ends.kvm.fault->vector == kStackFault);
-       return code_bits(ends.mode) != 64 && refused && ends.soft.accesses.size() > ends.kvm.accesses.size() &&
-              std::ranges::equal(ends.kvm.accesses, std::span(ends.soft.accesses).first(ends.kvm.accesses.size()));
+    {"KVM's emulator, which goes past a HLT, does not where the code segment's limit is below it",
+     [](Ends& ends) {
+       constexpr uint64_t kLimit = 0xffff;
+       bool behind = static_cast<uint32_t>(ends.kvm.state.rip + 1) == ends.soft.state.rip;
+       bool beyond = ends.mode == Mode::real16 && ends.kvm.state.rip > kLimit;
+       return behind && beyond && take(ends.soft.state.rip, ends.kvm.state.rip);
      }},
 };
 
 }  // namespace
 
-std::optional<std::string> known_difference_on_tcg(const TestCase& test, Mode mode, const Outcome& kvm,
-                                                   const Outcome& soft) {
-  // What FLDCW left may come with any other difference.
-  Outcome adapted = soft;
-  adapted.state.fpu.fcw =
-      static_cast<uint16_t>((soft.state.fpu.fcw & ~kReservedControl) | (kvm.state.fpu.fcw & kReservedControl));
-  for (const Outcome* outcome : {&soft, static_cast<const Outcome*>(&adapted)}) {
-    for (const Known& known : kKnown) {
-      if (known.explains({test, mode, kvm, *outcome})) return known.reason;
-    }
+std::vector<std::string> make_alike(Ends& ends) {
+  std::vector<std::string> reasons;
+  for (const Known& known : kKnown) {
+    if (known.take(ends)) reasons.emplace_back(known.reason);
   }
-  return std::nullopt;
+  return reasons;
 }
 
 }  // namespace dejavm::differential

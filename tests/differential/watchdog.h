@@ -19,7 +19,10 @@ class Watchdog {
           uint64_t seen = 0;
           while (!quit_.load()) {
             uint64_t now = running_.load();
-            if (now != 0 && now == seen) vcpu.kick();
+            if (now != 0 && now == seen) {
+              kicked_.store(true);
+              vcpu.kick();
+            }
             seen = now;
             std::this_thread::sleep_for(kPatience);
           }
@@ -31,13 +34,18 @@ class Watchdog {
   Watchdog(const Watchdog&) = delete;
   Watchdog& operator=(const Watchdog&) = delete;
 
-  void begin() { running_.store(++runs_); }
+  void begin() {
+    kicked_.store(false);
+    running_.store(++runs_);
+  }
   void end() { running_.store(0); }
+  /// Since begin().
+  bool kicked() const { return kicked_.load(); }
 
  private:
   std::atomic<uint64_t> running_{0};  // which run, 0 between runs
   uint64_t runs_ = 0;
-  std::atomic<bool> quit_{false};
+  std::atomic<bool> quit_{false}, kicked_{false};
   std::thread thread_;
 };
 

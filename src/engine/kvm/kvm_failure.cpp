@@ -23,6 +23,17 @@ ZydisMachineMode machine_mode(const vm::CpuState& state) {
   }
 }
 
+Bytes bytes_at_rip(const vm::CpuState& state, const vm::GuestMemory& memory) {
+  Bytes bytes(kMaxInstruction);
+  bytes.resize(vm::read_virtual(state, memory, {state.linear_rip()}, bytes));
+  return bytes;
+}
+
+std::string next_instruction(const vm::CpuState& state, const vm::GuestMemory& memory) {
+  uint64_t address = state.linear_rip();
+  return fmt::format("next instruction at {:#x}: {}", address, disassemble(state, address, bytes_at_rip(state, memory)));
+}
+
 /// The bytes that KVM decoded, where it tells them; else those that stand at RIP now.
 Bytes instruction_bytes(const kvm_run& run, const vm::CpuState& state, const vm::GuestMemory& memory) {
   const auto& failure = run.emulation_failure;
@@ -31,9 +42,7 @@ Bytes instruction_bytes(const kvm_run& run, const vm::CpuState& state, const vm:
     size_t size = std::min<size_t>(failure.insn_size, kMaxInstruction);
     return Bytes(failure.insn_bytes, failure.insn_bytes + size);
   }
-  Bytes bytes(kMaxInstruction);
-  bytes.resize(vm::read_virtual(state, memory, {state.linear_rip()}, bytes));
-  return bytes;
+  return bytes_at_rip(state, memory);
 }
 
 std::string name_internal_error(uint32_t suberror) {
@@ -90,13 +99,24 @@ Error describe_failure(const kvm_run& run, const vm::CpuState& state, const vm::
   return {fmt::format("{}\n{}", what, describe(state)), {}};
 }
 
+Error describe_stuck_event(const kvm_vcpu_events& events, const vm::CpuState& state, const vm::GuestMemory& memory) {
+  std::string event = "an interrupt shadow does not end";
+  if (events.exception.injected != 0 || events.exception.pending != 0) {
+    event = fmt::format("exception {} does not get to its handler", uint32_t{events.exception.nr});
+  } else if (events.interrupt.injected != 0) {
+    event = fmt::format("interrupt {:#x} does not get to its handler", uint32_t{events.interrupt.nr});
+  } else if (events.nmi.injected != 0 || events.nmi.pending != 0) {
+    event = "an NMI does not get to its handler";
+  }
+  return {
+      fmt::format("the guest was to be stopped, but {}; {}\n{}", event, next_instruction(state, memory), describe(state)),
+      "If the guest's stack or its tables of descriptors lie in a device, KVM tries the delivery for ever."};
+}
+
 Error describe_memory_exit(const kvm_run& run, const vm::CpuState& state, const vm::GuestMemory& memory) {
-  uint64_t address = state.linear_rip();
-  Bytes bytes(kMaxInstruction);
-  bytes.resize(vm::read_virtual(state, memory, {address}, bytes));
-  return {fmt::format("KVM could not itself {} {} bytes of guest memory at {:#x}; next instruction at {:#x}: {}\n{}",
+  return {fmt::format("KVM could not itself {} {} bytes of guest memory at {:#x}; {}\n{}",
                       run.mmio.is_write != 0 ? "write" : "read", uint32_t{run.mmio.len}, uint64_t{run.mmio.phys_addr},
-                      address, disassemble(state, address, bytes), describe(state)),
+                      next_instruction(state, memory), describe(state)),
           {}};
 }
 

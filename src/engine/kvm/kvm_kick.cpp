@@ -69,24 +69,37 @@ void KickSwitch::before_complete() {
 
 bool KickSwitch::take() {
   delay_ns_ = kFirstDelayNs;
+  postponed_ = false;
+  gone_by_ = 0;
   return kicked_.exchange(false);
 }
 
+/// Of this thread.
+Status KickSwitch::make_timer() {
+  if (timer_thread_ != 0) ::timer_delete(timer_);
+  timer_thread_ = 0;
+  postponed_ = false;
+  sigevent event{};
+  event.sigev_notify = SIGEV_THREAD_ID;
+  event.sigev_signo = kick_signal();
+  event._sigev_un._tid = thread_.load();
+  if (::timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) return fail_errno("cannot create a timer for a vCPU");
+  timer_thread_ = thread_.load();
+  return {};
+}
+
 Status KickSwitch::postpone() {
-  pid_t self = thread_.load();
-  if (timer_thread_ != self) {
-    if (timer_thread_ != 0) ::timer_delete(timer_);
-    timer_thread_ = 0;
-    sigevent event{};
-    event.sigev_notify = SIGEV_THREAD_ID;
-    event.sigev_signo = kick_signal();
-    event._sigev_un._tid = self;
-    if (::timer_create(CLOCK_MONOTONIC, &event, &timer_) != 0) return fail_errno("cannot create a timer for a vCPU");
-    timer_thread_ = self;
+  if (timer_thread_ != thread_.load()) TRY(make_timer());
+  if (postponed_) {
+    itimerspec left{};
+    if (::timer_gettime(timer_, &left) != 0) return fail_errno("cannot read the timer of a vCPU");
+    if (left.it_value.tv_sec != 0 || left.it_value.tv_nsec != 0) return {};
+    ++gone_by_;
+    if (delay_ns_ < kLongDelayNs) delay_ns_ *= 2;
   }
+  postponed_ = true;
   itimerspec when{};
   when.it_value.tv_nsec = delay_ns_;
-  if (delay_ns_ < 100'000'000) delay_ns_ *= 2;
   if (::timer_settime(timer_, 0, &when, nullptr) != 0) return fail_errno("cannot start the timer of a vCPU");
   return {};
 }

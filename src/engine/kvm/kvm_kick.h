@@ -22,7 +22,11 @@ class KickSwitch {
   /// Installs the empty handler of the signal for this process.
   static Status install_handler();
 
-  explicit KickSwitch(uint8_t& immediate_exit) : immediate_exit_(immediate_exit) {}
+  /// 32: the last twenty of them are a tenth of a second and more.
+  static constexpr unsigned kPatience = 32;
+
+  explicit KickSwitch(uint8_t& immediate_exit, unsigned patience = kPatience)
+      : immediate_exit_(immediate_exit), patience_(patience) {}
   ~KickSwitch();
   KickSwitch(const KickSwitch&) = delete;
   KickSwitch& operator=(const KickSwitch&) = delete;
@@ -41,13 +45,16 @@ class KickSwitch {
   /// Takes the kick, if there is one.
   bool take();
   /// Keeps the kick, but sends its signal a while later: KVM_RUN has to get as far as delivering an event first. The while
-  /// grows from call to call until the kick is taken.
+  /// grows from one to the next until the kick is taken. Other signals in between change nothing.
   Status postpone();
+  /// As many whiles have gone by as `patience` says: the guest is not going to get there.
+  bool waits_in_vain() const { return gone_by_ >= patience_; }
 
  private:
-  static constexpr long kFirstDelayNs = 20'000;
+  static constexpr long kFirstDelayNs = 20'000, kLongDelayNs = 100'000'000;
 
   void enter_thread();
+  Status make_timer();
 
   uint8_t& immediate_exit_;
   std::atomic<bool> kicked_ = false;
@@ -57,6 +64,8 @@ class KickSwitch {
   timer_t timer_{};
   pid_t timer_thread_ = 0;  // 0: there is no timer
   long delay_ns_ = kFirstDelayNs;
+  bool postponed_ = false;  // the timer was started for this kick
+  unsigned patience_, gone_by_ = 0;
 };
 
 }  // namespace dejavm::kvm

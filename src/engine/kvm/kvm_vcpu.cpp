@@ -181,6 +181,11 @@ Result<bool> KvmVcpu::interrupted() {
   // A HLT that is planted there for a replay would run in the shadow, and be its end.
   bool shadow = !found_.debug_breakpoints && quick_registers().interrupt_shadow != 0;
   if (!pending && !shadow) return kick_.take();
+  if (kick_.waits_in_vain()) {
+    kick_.take();
+    TRY_ASSIGN(const kvm_sync_regs* registers, registers_.get());
+    return tl::make_unexpected(describe_stuck_event(registers->events, quick_registers(), memory_));
+  }
   // An interrupt or exception whose frame is not pushed is no place to stop: let the guest go on for a moment.
   kick_.before_step();
   TRY(kick_.postpone());

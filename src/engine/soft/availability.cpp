@@ -26,6 +26,12 @@ bool mnemonic_is_available(const ZydisDecodedInstruction& insn, const Features& 
   }
 }
 
+/// TCG knows the prefetches (0F 0D, 0F 18) of memory only; to AMD's CPUs those of a register do nothing.
+bool prefetches_register(const ZydisDecodedInstruction& insn) {
+  if (insn.opcode_map != ZYDIS_OPCODE_MAP_0F || insn.raw.modrm.mod != 3) return false;
+  return insn.opcode == 0x0d || (insn.opcode == 0x18 && insn.raw.modrm.reg < 4);
+}
+
 /// The sets that every CPU of ours has: x86-64's baseline with x87, MMX, SSE and SSE2, and the prefetches, which AMD CPUs
 /// with long mode have whatever CPUID says about 3DNow! (AMD64 APM volume 3, PREFETCH).
 bool is_baseline(ZydisISASet set) {
@@ -129,6 +135,7 @@ bool is_advertised(const ZydisDecodedInstruction& insn, const Features& features
 
 bool is_available(const ZydisDecodedInstruction& insn, const Features& features) {
   if (!mnemonic_is_available(insn, features)) return false;
+  if (features.tcg && prefetches_register(insn)) return false;
   if (insn.encoding == ZYDIS_INSTRUCTION_ENCODING_LEGACY && is_baseline(insn.meta.isa_set)) return true;
   return is_advertised(insn, features);
 }

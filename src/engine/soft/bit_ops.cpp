@@ -140,6 +140,14 @@ void accumulate_crc(Core& core, const Instruction& insn) {
   write_register<uint32_t>(core, insn.reg, crc);
 }
 
+/// The bytes that CRC32 takes. To TCG 0x66 is 16 bits in every mode, and without it there are 32.
+unsigned crc_size(const Decoded& decoded) {
+  unsigned size = decoded.size(1);
+  if (!decoded.features.tcg || size == 1) return size;
+  if ((decoded.insn.attributes & ZYDIS_ATTRIB_HAS_OPERANDSIZE) != 0) return 2;
+  return decoded.insn.raw.rex.W != 0 ? 8 : 4;
+}
+
 template <bool forward>
 Handler scanner(const Decoded& decoded) {
   return by_word_size(decoded.size(0), [&](auto type) -> Handler {
@@ -178,7 +186,7 @@ Handler handler_for(const Decoded& decoded) {
         return decoded.is_memory(1) ? count_ones<decltype(type), true> : count_ones<decltype(type), false>;
       });
     case ZYDIS_MNEMONIC_CRC32:
-      return by_size(decoded.size(1), [&](auto type) -> Handler {
+      return by_size(crc_size(decoded), [&](auto type) -> Handler {
         return decoded.is_memory(1) ? accumulate_crc<decltype(type), true> : accumulate_crc<decltype(type), false>;
       });
     default:

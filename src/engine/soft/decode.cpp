@@ -193,7 +193,7 @@ DecodeStatus decode(const uint8_t* bytes, size_t size, unsigned code_bits, const
     return DecodeStatus::ok;
   }
   if (is_exchange_of_r8(decoded.insn)) decode_exchange_of_r8(decoder, decoded);
-  take_condition_of_prefix(decoded.insn);
+  if (!features.tcg) take_condition_of_prefix(decoded.insn);
   insn = fields_of(decoded);
   insn.ends_block = ends_block(decoded.insn, insn) || loads_segment(decoded);
   if (features.tcg) insn.lazy_effect = lazy_effect(decoded.insn, decoded.operands);

@@ -58,9 +58,16 @@ void fill_address(const ZydisDecodedOperand& operand, const ZydisDecodedInstruct
   insn.displacement = has_no_base(source) ? source.raw.disp.value : memory.disp.value;
 }
 
+/// Their immediate byte is not yet fetched when TCG computes the address.
+bool is_double_shift_by_constant(const Decoded& decoded) {
+  bool shifts = decoded.insn.mnemonic == ZYDIS_MNEMONIC_SHLD || decoded.insn.mnemonic == ZYDIS_MNEMONIC_SHRD;
+  return shifts && decoded.is_immediate(2);
+}
+
 void fill_memory(const Decoded& decoded, int number, Instruction& insn) {
   const ZydisDecodedOperand& operand = decoded.operands[number];
   fill_address(operand, decoded.insn, insn);
+  if (decoded.features.tcg && insn.base == kRipBase && is_double_shift_by_constant(decoded)) --insn.displacement;
   insn.has_memory = true;
   insn.memory_size = decoded.size(number) < 256 ? static_cast<uint8_t>(decoded.size(number)) : uint8_t{0};
   bool written = (operand.actions & ZYDIS_OPERAND_ACTION_MASK_WRITE) != 0;

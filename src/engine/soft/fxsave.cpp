@@ -38,9 +38,12 @@ uint64_t image_address(Core& core, const Instruction& insn, bool write) {
   return address;
 }
 
-/// Without CR4.OSFXSR legacy code has no XMM registers here; MXCSR is there always (as KVM does it).
+/// MXCSR is there always (as KVM does it), but on TCG.
+bool has_mxcsr(const Core& core) { return !core.features.tcg || (core.cpu.cr4 & kCr4Osfxsr) != 0; }
+
+/// Without CR4.OSFXSR legacy code has no XMM registers here.
 size_t xmm_bytes(const Core& core) {
-  if (core.code_bits() == 64) return 16 * size_t{16};
+  if (core.code_bits() == 64) return has_mxcsr(core) ? 16 * size_t{16} : 0;
   return (core.cpu.cr4 & kCr4Osfxsr) != 0 ? 8 * size_t{16} : 0;
 }
 
@@ -78,8 +81,10 @@ void fxsave(Core& core, const Instruction& insn) {
   put<uint16_t>(image, kFswAt, fpu.fsw);
   put<uint16_t>(image, kFtwAt, fpu.ftw);
   write_pointers(insn, fpu, image);
-  put<uint32_t>(image, kMxcsrAt, fpu.mxcsr);
-  put<uint32_t>(image, kMxcsrMaskAt, kMxcsrMask);
+  if (has_mxcsr(core)) {
+    put<uint32_t>(image, kMxcsrAt, fpu.mxcsr);
+    put<uint32_t>(image, kMxcsrMaskAt, kMxcsrMask);
+  }
   for (size_t i = 0; i < fpu.st.size(); ++i) std::memcpy(image.data() + kStackAt + 16 * i, fpu.st[i].data(), kStackRegister);
   std::memcpy(image.data() + kXmmAt, fpu.xmm.data(), xmm_bytes(core));
   core.memory.write_bytes(address, image.data(), size);
@@ -90,13 +95,12 @@ void fxrstor(Core& core, const Instruction& insn) {
   uint64_t address = image_address(core, insn, false);
   Image image{};
   core.memory.read_bytes(address, image.data(), kXmmAt + xmm_bytes(core));
-  uint32_t mxcsr = get<uint32_t>(image, kMxcsrAt);
+  uint32_t mxcsr = has_mxcsr(core) ? get<uint32_t>(image, kMxcsrAt) : core.cpu.fpu.mxcsr;
   if ((mxcsr & ~kMxcsrMask) != 0) raise_gp();
   vm::Fpu& fpu = core.cpu.fpu;
-  fpu.fcw = static_cast<uint16_t>((get<uint16_t>(image, kFcwAt) & 0x1f7f) | 1 << 6);
   fpu.fsw = get<uint16_t>(image, kFswAt);
   fpu.ftw = get<uint8_t>(image, kFtwAt);
-  summarize_exceptions(fpu);
+  load_control_word(core, get<uint16_t>(image, kFcwAt));
   read_pointers(insn, image, fpu);
   for (size_t i = 0; i < fpu.st.size(); ++i) {
     fpu.st[i].fill(0);

@@ -64,7 +64,14 @@ void read_vector(Core& core, uint64_t linear, void* to, size_t size) {
 }
 
 void write_vector(Core& core, uint64_t linear, const void* from, size_t size) {
-  core.memory.write_bytes(linear, from, size);
+  constexpr size_t kHalf = 8;
+  try {
+    core.memory.write_bytes(linear, from, size);
+  } catch (const GuestFault&) {
+    // TCG stores two halves: the first stays where the second faults.
+    if (core.features.tcg && size == 2 * kHalf) core.memory.write_bytes(linear, from, kHalf);
+    throw;
+  }
 }
 
 bool bind_native(const Decoded& decoded, NativeArena& arena, Instruction& insn) {

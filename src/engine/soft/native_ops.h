@@ -46,6 +46,8 @@ void raise_pending_x87(const Core& core);  ///< only that #MF
 
 /// FSW.ES and B from the flags and the masks.
 void summarize_exceptions(vm::Fpu& fpu);
+/// FLDCW, and FXRSTOR and FLDENV behind the status word: CpuKind::tcg takes every bit, and looks for no exception.
+void load_control_word(Core& core, uint16_t value);
 
 /// MMX registers are the low 64 bits of the x87's physical registers; Fpu keeps them relative to the top of the stack.
 inline unsigned stack_top(const vm::Fpu& fpu) { return fpu.fsw >> 11 & 7; }

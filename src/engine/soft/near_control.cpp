@@ -14,7 +14,7 @@ void branch_to(Core& core, uint64_t target, unsigned operand_size) {
   target = truncate(target, operand_size);
   if (core.code_bits() == 64) {
     if (!Core::canonical(target) && !core.features.tcg) raise_gp();  // which finds out when it fetches what is there
-  } else if (target > core.cpu.segment[vm::cs].limit) {
+  } else if (target > core.cpu.segment[vm::cs].limit && !core.features.tcg) {
     raise_gp();
   }
   core.next_rip = target;
@@ -22,10 +22,16 @@ void branch_to(Core& core, uint64_t target, unsigned operand_size) {
 
 namespace {
 
+/// The bytes of a relative branch's target: TCG does not cut that of 64-bit code.
+template <typename T>
+unsigned relative_size(const Core& core) {
+  return core.features.tcg && core.code_bits() == 64 ? 8 : sizeof(T);
+}
+
 /// Of a relative branch; next_rip is still the address behind the instruction.
 template <typename T>
 void branch_by(Core& core, const Instruction& insn) {
-  branch_to(core, core.next_rip + insn.immediate, sizeof(T));
+  branch_to(core, core.next_rip + insn.immediate, relative_size<T>(core));
 }
 
 template <typename T>
@@ -43,18 +49,18 @@ void jump_indirect(Core& core, const Instruction& insn) {
 
 /// The return address goes onto the stack when the target has been found good.
 template <typename T>
-void call_to(Core& core, uint64_t target) {
+void call_to(Core& core, uint64_t target, unsigned target_size) {
   uint64_t behind = core.next_rip;
-  branch_to(core, target, sizeof(T));
+  branch_to(core, target, target_size);
   push(core, sizeof(T), static_cast<T>(behind));
 }
 template <typename T>
 void call(Core& core, const Instruction& insn) {
-  call_to<T>(core, core.next_rip + insn.immediate);
+  call_to<T>(core, core.next_rip + insn.immediate, relative_size<T>(core));
 }
 template <typename T, bool memory>
 void call_indirect(Core& core, const Instruction& insn) {
-  call_to<T>(core, read_first<T, memory>(core, insn));
+  call_to<T>(core, read_first<T, memory>(core, insn), sizeof(T));
 }
 
 /// `immediate` is the number of bytes to drop, 0 without one.

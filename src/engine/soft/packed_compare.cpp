@@ -178,7 +178,8 @@ bool bind_packed_compare(const Decoded& decoded, Instruction& insn) {
   if (handler == nullptr) return false;
   insn.reg = vector_register(decoded.operands[0].reg.value);
   if (decoded.is_register(1)) insn.other = vector_register(decoded.operands[1].reg.value);
-  insn.operand_size = decoded.insn.raw.rex.W != 0 ? 8 : 4;  // of the lengths
+  bool wide = decoded.insn.raw.rex.W != 0 && !decoded.features.tcg;  // TCG takes no notice of it
+  insn.operand_size = wide ? 8 : 4;                                  // of the lengths
   insn.run = handler;
   return true;
 }

@@ -27,8 +27,10 @@ void load_ah(Core& core, const Instruction&) {
 }
 void store_ah(Core& core, const Instruction&) { set_flags(core, read_register<uint8_t>(core, kAh), kLowFlags); }
 
-/// Memory is always coherent here; what remains is that the line must be readable.
-void flush_line(Core& core, const Instruction& insn) { core.memory.probe_read(effective_address(core, insn, 1, false), 1); }
+/// Memory is always coherent here; what remains is that the line must be readable, of which TCG knows nothing.
+void flush_line(Core& core, const Instruction& insn) {
+  if (!core.features.tcg) core.memory.probe_read(effective_address(core, insn, 1, false), 1);
+}
 
 template <typename T>
 void check_bounds(Core& core, const Instruction& insn) {

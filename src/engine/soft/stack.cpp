@@ -102,7 +102,7 @@ void enter(Core& core, const Instruction& insn) {
   }
   if (levels > 0) poke_stack(core, sizeof(T), depth += sizeof(T), frame);
   uint64_t top = (core.cpu.gpr[vm::rsp] - depth - room) & stack_mask(core);
-  core.memory.probe_write(core.linear(vm::ss, top, sizeof(T), true), sizeof(T));
+  if (!core.features.tcg) core.memory.probe_write(core.linear(vm::ss, top, sizeof(T), true), sizeof(T));
   set_stack_pointer(core, core.cpu.gpr[vm::rsp] - depth - room);
   write_register<T>(core, vm::rbp, frame);
 }

@@ -178,11 +178,14 @@ template <typename T>
 struct Compare {
   static constexpr bool kCompares = true;
   static void one(Core& core, const Instruction& insn, StringRegisters& registers) {
+    // TCG reads the second first; KVM's emulator, which reads devices for it, does not.
+    if (core.features.tcg) core.memory.probe_read(address_of(core, registers, kDestination, sizeof(T), false), sizeof(T));
     T first = core.memory.read<T>(address_of(core, registers, source_of(insn), sizeof(T), false));
     T second = core.memory.read<T>(address_of(core, registers, kDestination, sizeof(T), false));
     finish(core, registers, 1, first, second);
   }
   static uint64_t many(Core& core, const Instruction& insn, StringRegisters& registers, uint64_t wanted) {
+    if (core.features.tcg && readable<T>(core, registers, kDestination, wanted).at == nullptr) return 0;
     Run<const uint8_t> a = readable<T>(core, registers, source_of(insn), wanted);
     if (a.at == nullptr) return 0;
     Run<const uint8_t> b = readable<T>(core, registers, kDestination, a.count);

@@ -36,9 +36,9 @@ bool result_is_tiny(const NativeFrame& frame, uint16_t use) {
   return false;
 }
 
-uint32_t mxcsr_for_stub(uint32_t guest) {
-  uint32_t masked = (guest & ~kSignals) | kAllMasks;
-  bool underflow_unmasked = (guest & kUnderflow << 7) == 0;
+uint32_t mxcsr_for_stub(const Core& core) {
+  uint32_t guest = core.cpu.fpu.mxcsr, masked = (guest & ~kSignals) | kAllMasks;
+  bool underflow_unmasked = (guest & kUnderflow << 7) == 0 && !core.features.tcg;
   return underflow_unmasked ? masked & ~kFlushToZero : masked;  // flushing needs the mask
 }
 
@@ -62,7 +62,26 @@ void take_signals(Core& core, const NativeFrame& frame, uint16_t use) {
   raise((core.cpu.cr4 & kCr4Osxmmexcpt) != 0 ? kSimdFault : kInvalidOpcode);
 }
 
-void require_usable(const Core& core, uint16_t use) {
+/// Of and to MMX registers.
+bool converts_mmx(uint16_t mnemonic) {
+  switch (mnemonic) {
+    case ZYDIS_MNEMONIC_CVTPI2PS:
+    case ZYDIS_MNEMONIC_CVTPI2PD:
+    case ZYDIS_MNEMONIC_CVTPS2PI:
+    case ZYDIS_MNEMONIC_CVTPD2PI:
+    case ZYDIS_MNEMONIC_CVTTPS2PI:
+    case ZYDIS_MNEMONIC_CVTTPD2PI:
+    case ZYDIS_MNEMONIC_MOVQ2DQ:
+    case ZYDIS_MNEMONIC_MOVDQ2Q:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void require_usable(const Core& core, const Instruction& insn) {
+  uint16_t use = insn.selector;
+  if (core.features.tcg && converts_mmx(insn.mnemonic)) return require_mmx(core);
   constexpr uint16_t kFirst = kUsesFirst | kFirstIsMmx, kSecond = kUsesSecond | kSecondIsMmx;
   bool uses_xmm = (use & kFirst) == kUsesFirst || (use & kSecond) == kUsesSecond;
   if (uses_xmm || (use & kUsesMmx) == 0) require_sse(core);  // CVTTSD2SI from memory has no XMM operand either
@@ -83,7 +102,7 @@ void load_operands(Core& core, const Instruction& insn, uint16_t use, NativeFram
   if ((use & kUsesSecond) != 0) load_vector(fpu, insn.other, (use & kSecondIsMmx) != 0, frame.second);
   if ((use & kUsesZero) != 0) load_vector(fpu, 0, false, frame.zero);
   if ((use & kUsesGeneral) != 0) frame.general = core.cpu.gpr[insn.condition];
-  if ((use & kUsesMxcsr) != 0) frame.mxcsr = mxcsr_for_stub(fpu.mxcsr);
+  if ((use & kUsesMxcsr) != 0) frame.mxcsr = mxcsr_for_stub(core);
 }
 
 void store_results(Core& core, const Instruction& insn, uint16_t use, const NativeFrame& frame) {
@@ -105,15 +124,30 @@ bool enters_mmx_on_tcg(const Core& core, const Instruction& insn) {
   return core.features.tcg && (insn.mnemonic == ZYDIS_MNEMONIC_CVTPI2PS || insn.mnemonic == ZYDIS_MNEMONIC_CVTPI2PD);
 }
 
+/// TCG reads a whole register's worth of which it takes half.
+bool reads_twice_as_much_on_tcg(const Instruction& insn) {
+  switch (insn.mnemonic) {
+    case ZYDIS_MNEMONIC_CVTDQ2PD:
+      return true;
+    case ZYDIS_MNEMONIC_PUNPCKLBW:
+    case ZYDIS_MNEMONIC_PUNPCKLWD:
+    case ZYDIS_MNEMONIC_PUNPCKLDQ:
+      return insn.memory_size == 4;  // of MMX registers
+    default:
+      return false;
+  }
+}
+
 void run_vector(Core& core, const Instruction& insn) {
   uint16_t use = insn.selector;
-  require_usable(core, use);
+  require_usable(core, insn);
   NativeFrame frame;
   uint64_t address = 0;
   if (core.features.tcg && (use & kUsesMmx) != 0 && (use & kUsesMxcsr) == 0) enter_mmx(core.cpu.fpu);
   if (insn.has_memory) {
     address = effective_address(core, insn, insn.memory_size, insn.memory_is_destination);
     if ((use & kAlignedMemory) != 0 && address % 16 != 0) raise_gp();
+    if (core.features.tcg && reads_twice_as_much_on_tcg(insn)) core.memory.probe_read(address, 2 * insn.memory_size);
     if (!insn.memory_is_destination) read_vector(core, address, frame.memory, insn.memory_size);
   }
   load_operands(core, insn, use, frame);

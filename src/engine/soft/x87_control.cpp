@@ -12,18 +12,10 @@ namespace dejavm::soft {
 namespace {
 
 constexpr size_t kRegisterSize = 10;
-constexpr size_t kMaxImage = 28 + 8 * kRegisterSize;
-constexpr uint16_t kFcwAlwaysSet = 1 << 6;
-constexpr uint16_t kFcwMask = 0x1f7f;
-
+constexpr size_t kMaxImage = 56 + 8 * kRegisterSize;
 /// The checks of instructions that do not wait for exceptions.
 void require_device(const Core& core) {
   if ((core.cpu.cr0 & (kCr0Em | kCr0Ts)) != 0) raise(kDeviceNotAvailable);
-}
-
-void set_control_word(vm::Fpu& fpu, uint16_t value) {
-  fpu.fcw = static_cast<uint16_t>((value & kFcwMask) | kFcwAlwaysSet);
-  summarize_exceptions(fpu);
 }
 
 void clear_pointers(vm::Fpu& fpu) {
@@ -93,6 +85,10 @@ T get(const uint8_t* image, size_t word) {
 
 bool is_real_format(const Core& core) { return core.segments_are_shifted(); }
 size_t environment_size(const Instruction& insn) { return insn.operand_size == 2 ? 14 : 28; }
+/// Where FNSAVE and FRSTOR have the registers: TCG leaves as much room again with REX.W.
+size_t registers_at(const Core& core, const Instruction& insn) {
+  return core.features.tcg && insn.operand_size == 8 ? 56 : environment_size(insn);
+}
 
 /// In real mode the pointers are linear addresses; selectors are not kept (vm::Fpu), as in 64-bit FXSAVE.
 template <typename T>
@@ -115,9 +111,10 @@ void write_pointers(const Core& core, const vm::Fpu& fpu, uint8_t* image) {
   }
 }
 
+/// TCG writes zeros beside the words; its pointers are of whatever instruction ran last, which is not modelled.
 template <typename T>
 void write_environment(const Core& core, vm::Fpu& fpu, uint8_t* image) {
-  constexpr T kReserved = sizeof(T) == 4 ? static_cast<T>(0xffff0000) : T{0};
+  const T kReserved = sizeof(T) == 4 && !core.features.tcg ? static_cast<T>(0xffff0000) : T{0};
   put<T>(image, 0, static_cast<T>(kReserved | fpu.fcw));
   put<T>(image, 1, static_cast<T>(kReserved | fpu.fsw));
   put<T>(image, 2, static_cast<T>(kReserved | full_tag_word(fpu)));
@@ -142,17 +139,17 @@ void read_pointers(const Core& core, vm::Fpu& fpu, const uint8_t* image) {
 }
 
 template <typename T>
-void read_environment(const Core& core, vm::Fpu& fpu, const uint8_t* image) {
+void read_environment(Core& core, vm::Fpu& fpu, const uint8_t* image) {
   set_status_word(fpu, static_cast<uint16_t>(get<T>(image, 1)));
   fpu.ftw = abridged_tag_word(static_cast<uint16_t>(get<T>(image, 2)));
-  set_control_word(fpu, static_cast<uint16_t>(get<T>(image, 0)));
+  load_control_word(core, static_cast<uint16_t>(get<T>(image, 0)));
   read_pointers<T>(core, fpu, image);
 }
 
 void write_environment(const Core& core, const Instruction& insn, vm::Fpu& fpu, uint8_t* image) {
   insn.operand_size == 2 ? write_environment<uint16_t>(core, fpu, image) : write_environment<uint32_t>(core, fpu, image);
 }
-void read_environment(const Core& core, const Instruction& insn, vm::Fpu& fpu, const uint8_t* image) {
+void read_environment(Core& core, const Instruction& insn, vm::Fpu& fpu, const uint8_t* image) {
   insn.operand_size == 2 ? read_environment<uint16_t>(core, fpu, image) : read_environment<uint32_t>(core, fpu, image);
 }
 
@@ -165,7 +162,12 @@ void fnstcw(Core& core, const Instruction& insn) {
 
 void fldcw(Core& core, const Instruction& insn) {
   require_x87(core);
-  set_control_word(core.cpu.fpu, read_memory<uint16_t>(core, insn));
+  uint16_t value = read_memory<uint16_t>(core, insn);
+  if (core.features.tcg) {
+    core.cpu.fpu.fcw = value;
+  } else {
+    load_control_word(core, value);
+  }
 }
 
 void fnstsw(Core& core, const Instruction& insn) {
@@ -200,6 +202,7 @@ void fnstenv(Core& core, const Instruction& insn) {
   write_environment(core, insn, core.cpu.fpu, image);
   size_t size = environment_size(insn);
   core.memory.write_bytes(effective_address(core, insn, size, true), image, size);
+  if (core.features.tcg) return;
   core.cpu.fpu.fcw |= kX87Exceptions;
   summarize_exceptions(core.cpu.fpu);
 }
@@ -217,12 +220,18 @@ void fnsave(Core& core, const Instruction& insn) {
   vm::Fpu& fpu = core.cpu.fpu;
   uint8_t image[kMaxImage];
   write_environment(core, insn, fpu, image);
-  size_t at = environment_size(insn);
+  size_t size = environment_size(insn), gap = registers_at(core, insn) - size, at = size;
   for (const auto& reg : fpu.st) {
     std::memcpy(image + at, reg.data(), kRegisterSize);
     at += kRegisterSize;
   }
-  core.memory.write_bytes(effective_address(core, insn, at, true), image, at);
+  uint64_t address = effective_address(core, insn, gap + at, true);
+  if (gap == 0) {
+    core.memory.write_bytes(address, image, at);
+  } else {
+    core.memory.write_bytes(address, image, size);
+    core.memory.write_bytes(address + size + gap, image + size, at - size);
+  }
   initialize(fpu);
 }
 
@@ -230,7 +239,7 @@ void frstor(Core& core, const Instruction& insn) {
   require_x87(core);
   vm::Fpu& fpu = core.cpu.fpu;
   uint8_t image[kMaxImage];
-  size_t at = environment_size(insn);
+  size_t at = registers_at(core, insn);
   size_t size = at + 8 * kRegisterSize;
   core.memory.read_bytes(effective_address(core, insn, size, false), image, size);
   read_environment(core, insn, fpu, image);

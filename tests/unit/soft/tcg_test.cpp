@@ -1,49 +1,10 @@
-// What vm::CpuKind::tcg does other than amd (tcg_flags.h).
+// What vm::CpuKind::tcg does other than amd (tcg_flags.h): integer instructions, memory, control.
 #include <cstring>
 
-#include "soft_fixture.h"
+#include "tcg_fixture.h"
 
 namespace dejavm::soft {
 namespace {
-
-constexpr uint64_t kCf = 1, kPf = 4, kAf = 0x10, kZf = 0x40, kSf = 0x80, kOf = 0x800;
-constexpr uint64_t kStatus = kCf | kPf | kAf | kZf | kSf | kOf;
-
-vm::CpuModel of_kind(vm::CpuKind kind) {
-  vm::CpuModel model = vm::dejavm64_v1();
-  model.kind = kind;
-  return model;
-}
-
-/// One instruction on a guest of each kind, amd first.
-class Kinds : public testing::Test {
- protected:
-  /// RSI points to a page that is not there; the error codes of the page faults, with the instruction at ring 0.
-  std::pair<uint64_t, uint64_t> page_fault_errors(std::initializer_list<int> instruction) {
-    for (SoftGuest* guest : {&amd_, &tcg_}) {
-      guest->long_mode();
-      guest->gpr(vm::rsi) = kRamSize;
-      guest->code(instruction);
-      guest->step();
-      EXPECT_EQ(guest->cpu().rip, kHandler);
-      EXPECT_EQ(guest->cpu().cr2, kRamSize);
-    }
-    return {amd_.peek(amd_.gpr(vm::rsp)), tcg_.peek(tcg_.gpr(vm::rsp))};
-  }
-  /// The status flags after an instruction of 32-bit code that begins with these.
-  std::pair<uint64_t, uint64_t> flags_after(std::initializer_list<int> instruction, uint64_t rax, uint64_t flags) {
-    for (SoftGuest* guest : {&amd_, &tcg_}) {
-      guest->protected_mode();
-      guest->gpr(vm::rax) = rax;
-      guest->cpu().rflags = 2 | flags;
-      guest->code(instruction);
-      EXPECT_TRUE(guest->step_quietly());
-    }
-    EXPECT_EQ(amd_.gpr(vm::rax), tcg_.gpr(vm::rax));
-    return {amd_.cpu().rflags & kStatus, tcg_.cpu().rflags & kStatus};
-  }
-  SoftGuest amd_{of_kind(vm::CpuKind::amd)}, tcg_{of_kind(vm::CpuKind::tcg)};
-};
 
 TEST_F(Kinds, AReadModifyWriteFaultsAsAReadLockedOrNot) {
   constexpr std::pair<uint64_t, uint64_t> kWriteAndRead{2, 0};
@@ -75,30 +36,6 @@ TEST_F(Kinds, AReadModifyWriteOfAPageThatMayOnlyBeReadFaultsAsAWriteAndHasMarked
   tcg_.step();
   EXPECT_EQ(tcg_.peek(tcg_.gpr(vm::rsp)), 3u);
   EXPECT_EQ(tcg_.peek(kSmallTables + 0x3000), kData | kPresent | kAccessed);
-}
-
-TEST_F(Kinds, FxsaveLeavesTheLastOpcodeAndWhatIsReservedBehindAnX87Register) {
-  constexpr uint64_t kOnes = UINT64_MAX;
-  for (SoftGuest* guest : {&amd_, &tcg_}) {
-    guest->long_mode();
-    for (uint64_t at = 0; at < 512; at += 8) guest->poke(kData + at, kOnes);
-    guest->gpr(vm::rsi) = kData;
-    guest->cpu().fpu.st[1][8] = 0x7f;
-    guest->code({0x48, 0x0f, 0xae, 0x06});  // fxsave64 [rsi]
-    EXPECT_TRUE(guest->step_quietly());
-    EXPECT_EQ(guest->peek(kData + 5, 1), 0u);
-    EXPECT_EQ(guest->peek(kData + 48), 0u);
-    EXPECT_EQ(guest->peek(kData + 56, 2), 0x7fu);
-    EXPECT_EQ(guest->peek(kData + 160 + 256), kOnes);
-  }
-  EXPECT_EQ(amd_.peek(kData + 6, 2), 0u);
-  EXPECT_EQ(amd_.peek(kData + 58, 4), 0u);
-  EXPECT_EQ(tcg_.peek(kData + 6, 2), 0xffffu);
-  EXPECT_EQ(tcg_.peek(kData + 58, 4), 0xffffffffu);
-}
-
-TEST_F(Kinds, FxsaveFaultsAsAWrite) {
-  EXPECT_EQ(page_fault_errors({0x0f, 0xae, 0x06}), std::pair(uint64_t{2}, uint64_t{2}));
 }
 
 TEST_F(Kinds, AByteSwapOf16BitsIsThatOf32) {
@@ -163,90 +100,6 @@ TEST_F(Kinds, APushOfASelectorClearsTheUpperHalf) {
   EXPECT_EQ(tcg_.peek(kData + 6, 2), 0u);
 }
 
-TEST_F(Kinds, AnMmxInstructionLeavesTheExponent) {
-  for (SoftGuest* guest : {&amd_, &tcg_}) {
-    guest->long_mode();
-    guest->cpu().fpu.st[1][8] = 0x7f;
-    guest->cpu().fpu.st[1][9] = 0x3f;
-    guest->code({0x0f, 0xef, 0xc9});  // pxor mm1, mm1
-    EXPECT_TRUE(guest->step_quietly());
-  }
-  EXPECT_EQ(amd_.cpu().fpu.st[1][8], 0xff);
-  EXPECT_EQ(tcg_.cpu().fpu.st[1][8], 0x7f);
-  EXPECT_EQ(tcg_.cpu().fpu.st[1][9], 0x3f);
-}
-
-TEST_F(Kinds, SomeVectorOperandsNeedNoAlignment) {
-  for (SoftGuest* guest : {&amd_, &tcg_}) {
-    guest->long_mode();
-    guest->gpr(vm::rsi) = kData + 1;
-    guest->code({0x0f, 0x57, 0x06, 0x0f, 0x58, 0x06});  // xorps xmm0, [rsi]; addps xmm0, [rsi]
-    guest->step();
-  }
-  EXPECT_EQ(amd_.cpu().rip, kHandler);
-  EXPECT_EQ(tcg_.cpu().rip, kCode + 3);
-  tcg_.step();
-  EXPECT_EQ(tcg_.cpu().rip, kHandler);
-}
-
-TEST_F(Kinds, AnUnmaskedVectorExceptionOnlyShowsInItsFlag) {
-  constexpr uint32_t kAllButZeroDivide = 0x1f80 & ~0x200u;
-  for (SoftGuest* guest : {&amd_, &tcg_}) {
-    guest->long_mode();
-    guest->cpu().fpu.mxcsr = kAllButZeroDivide;
-    guest->cpu().fpu.xmm[0] = {0, 0, 0x80, 0x3f};  // 1.0f
-    guest->code({0xf3, 0x0f, 0x5e, 0xc1});         // divss xmm0, xmm1
-    guest->step();
-  }
-  EXPECT_NE(amd_.cpu().rip, kCode + 4);
-  EXPECT_EQ(tcg_.cpu().rip, kCode + 4);
-  EXPECT_EQ(tcg_.cpu().fpu.mxcsr, kAllButZeroDivide | 4);
-}
-
-TEST_F(Kinds, AReciprocalIsDivided) {
-  tcg_.long_mode();
-  tcg_.cpu().fpu.xmm[1] = {0, 0, 0x40, 0x40};  // 3.0f
-  tcg_.code({0xf3, 0x0f, 0x53, 0xc1});         // rcpss xmm0, xmm1
-  EXPECT_TRUE(tcg_.step_quietly());
-  float result = 0;
-  std::memcpy(&result, tcg_.cpu().fpu.xmm[0].data(), sizeof result);
-  EXPECT_EQ(result, 1.0f / 3.0f);
-}
-
-TEST_F(Kinds, TheX87StackDoesNotOverflow) {
-  for (SoftGuest* guest : {&amd_, &tcg_}) {
-    guest->long_mode();
-    guest->cpu().fpu.ftw = 0xff;
-    guest->code({0xd9, 0xe8});  // fld1
-    EXPECT_TRUE(guest->step_quietly());
-  }
-  EXPECT_NE(amd_.cpu().fpu.fsw & 0x41, 0);
-  EXPECT_EQ(tcg_.cpu().fpu.fsw, 0x3800);
-  EXPECT_EQ(tcg_.cpu().fpu.ftw, 0xff);
-  EXPECT_EQ(tcg_.cpu().fpu.st[0][9], 0x3f);
-}
-
-TEST_F(Kinds, AnEmptyX87RegisterThatIsPoppedStaysEmpty) {
-  tcg_.long_mode();
-  tcg_.cpu().fpu.ftw = 0;
-  tcg_.code({0xdd, 0xd8});  // fstp st(0)
-  EXPECT_TRUE(tcg_.step_quietly());
-  EXPECT_EQ(tcg_.cpu().fpu.ftw, 0);
-  EXPECT_EQ(tcg_.cpu().fpu.fsw, 0x0800);
-}
-
-TEST_F(Kinds, AnX87ComparisonKeepsTheOtherFlags) {
-  for (SoftGuest* guest : {&amd_, &tcg_}) {
-    guest->long_mode();
-    guest->cpu().fpu.ftw = 0xff;
-    guest->cpu().rflags = 2 | kOf | kSf | kAf | kCf;
-    guest->code({0xdb, 0xe8});  // fucomi st(0), st(0)
-    EXPECT_TRUE(guest->step_quietly());
-  }
-  EXPECT_EQ(amd_.cpu().rflags & kStatus, kZf);
-  EXPECT_EQ(tcg_.cpu().rflags & kStatus, kZf | kOf | kSf | kAf);
-}
-
 TEST_F(Kinds, AReturnThatIsNotCanonicalFaultsBehindTheReturn) {
   for (SoftGuest* guest : {&amd_, &tcg_}) {
     guest->long_mode();
@@ -279,16 +132,6 @@ TEST_F(Kinds, AFarReturnDoesNotMarkTheCodeSegmentAccessed) {
   EXPECT_EQ(tcg_.peek(kGdt + kCode32), kNotAccessed);
 }
 
-TEST(Sse, AConversionFromMemoryToAGeneralRegisterWantsTheOperatingSystemToKnowSse) {
-  SoftGuest guest(of_kind(vm::CpuKind::amd));
-  guest.long_mode();
-  guest.cpu().cr4 &= ~uint64_t{1 << 9};
-  guest.gpr(vm::rsi) = kData;
-  guest.code({0xf2, 0x0f, 0x2c, 0x06});  // cvttsd2si eax, [rsi]
-  guest.step();
-  EXPECT_EQ(guest.cpu().rip, kHandler);
-}
-
 /// TCG comes back to a REP string instruction whose count has become zero, and interrupts enter there.
 TEST_F(Kinds, AMatchedStateBehindTheLastIterationIsFound) {
   for (SoftGuest* guest : {&amd_, &tcg_}) {
@@ -311,6 +154,120 @@ TEST_F(Kinds, AMatchedStateBehindTheLastIterationIsFound) {
     }
     guest->core().awaited = nullptr;
   }
+}
+
+TEST_F(Kinds, ABranchBeyondTheLimitOfTheCodeSegmentIsNoFault) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->real_mode();
+    guest->code({0x66, 0xe9, 0x00, 0x00, 0x01, 0x00});  // jmp +0x10000
+    guest->step();
+  }
+  EXPECT_EQ(amd_.cpu().rip, kHandler);
+  EXPECT_EQ(tcg_.cpu().rip, kCode + 6 + 0x10000);
+}
+
+TEST_F(Kinds, AnOperandSizePrefixDoesNotCutARelativeTarget) {
+  constexpr uint64_t kHigh = 0x18000;
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->cpu().rip = kHigh;
+    guest->gpr(vm::rsp) = kData + 8;
+    guest->code({0x66, 0xe8, 0x10, 0x00}, kHigh);  // data16 call +0x10
+    EXPECT_TRUE(guest->step_quietly());
+    EXPECT_EQ(guest->gpr(vm::rsp), kData + 6);
+    EXPECT_EQ(guest->peek(kData + 6, 2), 0x8004u);
+  }
+  EXPECT_EQ(amd_.cpu().rip, 0x8014u);
+  EXPECT_EQ(tcg_.cpu().rip, kHigh + 0x14);
+}
+
+TEST_F(Kinds, APrefixIsNotTheConditionOfALoop) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->gpr(vm::rcx) = 2;
+    guest->code({0xf2, 0xe1, 0x10});  // repne loope +0x10, with ZF clear
+    EXPECT_TRUE(guest->step_quietly());
+  }
+  EXPECT_EQ(amd_.cpu().rip, kCode + 0x13);
+  EXPECT_EQ(tcg_.cpu().rip, kCode + 3);
+}
+
+TEST_F(Kinds, APrefetchOfARegisterIsUndefined) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->code({0x0f, 0x18, 0xc8});  // prefetcht0 eax
+    guest->step();
+  }
+  EXPECT_EQ(amd_.cpu().rip, kCode + 3);
+  EXPECT_EQ(tcg_.cpu().rip, kHandler);
+}
+
+TEST_F(Kinds, AComparisonOfStringsReadsTheSecondFirst) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->gpr(vm::rsi) = kRamSize;
+    guest->gpr(vm::rdi) = kRamSize + 0x100000;
+    guest->code({0xa6});  // cmpsb
+    guest->step();
+  }
+  EXPECT_EQ(amd_.cpu().cr2, kRamSize);
+  EXPECT_EQ(tcg_.cpu().cr2, kRamSize + 0x100000);
+}
+
+TEST_F(Kinds, ACrcTakes32BitsWithoutAPrefixAnd16WithOne) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    vm::CpuModel model = of_kind(guest == &amd_ ? vm::CpuKind::amd : vm::CpuKind::tcg);
+    for (vm::CpuidLeaf& leaf : model.cpuid) {
+      if (leaf.function == 1) leaf.ecx |= 1 << 20;  // SSE4.2
+    }
+    SoftGuest with_crc(model);
+    auto crc = [&](std::initializer_list<int> instruction) {
+      with_crc.real_mode();
+      with_crc.gpr(vm::rcx) = 0x12345678;
+      with_crc.code(instruction);
+      EXPECT_TRUE(with_crc.step_quietly());
+      return with_crc.gpr(vm::rax);
+    };
+    uint64_t plain = crc({0xf2, 0x0f, 0x38, 0xf1, 0xc1}), prefixed = crc({0x66, 0xf2, 0x0f, 0x38, 0xf1, 0xc1});
+    uint64_t of_byte = crc({0xf2, 0x0f, 0x38, 0xf0, 0xc1});
+    with_crc.real_mode();
+    with_crc.gpr(vm::rcx) = 0x56;
+    with_crc.gpr(vm::rax) = of_byte;
+    with_crc.code({0xf2, 0x0f, 0x38, 0xf0, 0xc1});
+    EXPECT_TRUE(with_crc.step_quietly());
+    uint64_t of_word = with_crc.gpr(vm::rax);
+    EXPECT_EQ(guest == &amd_ ? plain : prefixed, of_word);
+    EXPECT_NE(guest == &amd_ ? prefixed : plain, of_word);
+  }
+}
+
+TEST_F(Kinds, ADoubleShiftByAConstantTakesAnAddressRelativeToItsLastByte) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->poke(kCode + 0x100, 0x1122334455667788);
+    guest->code({0x0f, 0xa4, 0x05, 0xf8, 0x00, 0x00, 0x00, 0x08});  // shld [rip + 0xf8], eax, 8
+    EXPECT_TRUE(guest->step_quietly());
+  }
+  EXPECT_EQ(amd_.peek(kCode + 0x100), 0x1122334466778800u);
+  EXPECT_EQ(tcg_.peek(kCode + 0x100), 0x1122334455778800u);
+}
+
+TEST_F(Kinds, EnterDoesNotProbeTheNewStack) {
+  for (SoftGuest* guest : {&amd_, &tcg_}) {
+    guest->long_mode();
+    guest->gpr(vm::rsp) = kData;
+    guest->gpr(vm::rbp) = 0x55;
+    guest->poke(kIdt + 16 * kPageFault, kHandler | uint64_t{kCode64} << 16 | uint64_t{0x8e} << 40);
+    guest->map_small_pages(0x10000, {kData});
+    guest->gpr(vm::rsp) = SoftGuest::kSmallPages + 0x1000;
+    guest->cpu().cr3 = 0x10000;
+    vm::CpuState state = guest->cpu();
+    guest->core().set_state(state);
+    guest->code({0xc8, 0x00, 0x20, 0x00});  // enter 0x2000, 0
+    guest->step();
+  }
+  EXPECT_NE(amd_.cpu().rip, kCode + 4);
+  EXPECT_EQ(tcg_.cpu().rip, kCode + 4);
 }
 
 }  // namespace

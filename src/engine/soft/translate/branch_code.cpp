@@ -72,6 +72,7 @@ bool BlockTranslator::emit_call(const Site& site) {
 }
 
 bool BlockTranslator::emit_return(const Site& site) {
+  if (core_.features.tcg && (site.insn->immediate & 0x8000) != 0) return false;  // the number of bytes has a sign
   emit_stack_address(0);
   emit_lookup(site, Reach::read, word_size());
   load_from_address(kAddress);
