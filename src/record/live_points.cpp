@@ -155,10 +155,10 @@ Status LiveSession::step_out() {
   constexpr unsigned kUserRing = 3;
   constexpr vm::WayOut kWays[] = {{false, 3}, {false, 2}, {false, 1}, {true, 2}, {true, 1}, {true, 0}, {false, 1}};
   bool in_user_code = vcpu_.quick_registers().segment[vm::cs].dpl == kUserRing;
-  bool at_a_caller = false;
+  bool at_busy_caller = false;
   auto registers = vcpu_.quick_registers().gpr;
   for (const vm::WayOut& way : kWays) {
-    if (at_a_caller && !way.of_loop) continue;
+    if (at_busy_caller && (!way.of_loop || way.level != 0)) continue;
     bool last = in_user_code || &way == std::end(kWays) - 1;
     std::optional<vm::GuestVirt> address;
     if (!in_user_code && vcpu_.capabilities().hidden_breakpoints) {  // a kernel would meet those that are not
@@ -167,15 +167,16 @@ Status LiveSession::step_out() {
       TRY_ASSIGN(bool stops, vcpu_.can_break_at(*address));
       if (!stops) return {};
     }
+    uint64_t start = clock_.now_ns();
     TRY_ASSIGN(Left left, run_out(address, way, last ? kLastWayOutNs : kStepOutNs));
-    if (!kicked_ || !moved_ || dead_ || stop_ || in_user_code) return {};
+    if (!kicked_ || !moved_ || dead_ || stop_ || in_user_code || at_busy_caller) return {};
     if (left == Left::here) {
-      if (&way == kWays || way.of_loop || last) return {};
-      at_a_caller = true;  // the ways further out took too long: it may go on in a loop
+      // What the ways further out had no time for may be a loop that comes by here all the time.
+      at_busy_caller = &way != kWays && !way.of_loop && clock_.now_ns() - start < kSeldomNs;
+      if (!at_busy_caller) return {};
     }
     // A loop that waits for what is to enter: its first turn matches.
     if (left == Left::late && registers == vcpu_.quick_registers().gpr) return {};
-    if (left == Left::late) at_a_caller = false;
     registers = vcpu_.quick_registers().gpr;
   }
   return {};

@@ -45,6 +45,8 @@ class LiveSession final : public vm::Session {
   static constexpr uint64_t kEndGraceNs = 1'000'000'000;
   /// How long something that wants in waits for the guest to return from a function, each time it is tried.
   static constexpr uint64_t kStepOutNs = 3'000'000;
+  /// A place that comes up after this time is passed seldom enough for a replay.
+  static constexpr uint64_t kSeldomNs = 200'000;
   /// How long it waits at most for user code to enter the kernel, and for the innermost function.
   static constexpr uint64_t kLastWayOutNs = 50'000'000;
   /// The cause of a reset by the CPU's shutdown.
