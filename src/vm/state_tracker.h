@@ -21,10 +21,7 @@ namespace dejavm::vm {
 class StateTracker {
  public:
   StateTracker(Vcpu& vcpu, GuestMemory& memory)
-      : vcpu_(vcpu),
-        memory_(memory),
-        digest_(RamDigest::of_zeros(memory.ram_size())),
-        unchanged_(memory.ram_size() / kPageSize) {
+      : vcpu_(vcpu), memory_(memory), digest_(RamDigest::of_zeros(memory.ram_size())) {
     digest_.update(memory_, memory_.take_dirty());
   }
 
@@ -33,7 +30,6 @@ class StateTracker {
     TRY(vcpu_.collect_dirty());
     std::vector<uint64_t> pages = memory_.take_dirty();
     changed_lately_ = digest_.update(memory_, pages);
-    watch_unchanged(pages);
     for (auto [page, hash] : changed_lately_) changed_[page] = hash;
     touched_.insert(pages.begin(), pages.end());
     return digest_.value();
@@ -68,27 +64,9 @@ class StateTracker {
   }
 
  private:
-  /// Of the pages that the engine named, ascending.
-  void watch_unchanged(const std::vector<uint64_t>& pages) {
-    constexpr uint8_t kForAWhile = 4;
-    std::vector<uint64_t> unchanged;
-    auto changed = changed_lately_.begin();
-    for (uint64_t page : pages) {
-      if (page >= unchanged_.size()) continue;  // ROM
-      bool is_changed = changed != changed_lately_.end() && changed->first == page;
-      if (is_changed) ++changed;
-      if (is_changed || ++unchanged_[page] == kForAWhile) {
-        if (!is_changed) unchanged.push_back(page);
-        unchanged_[page] = 0;
-      }
-    }
-    if (!unchanged.empty()) vcpu_.watch_again(unchanged);
-  }
-
   Vcpu& vcpu_;
   GuestMemory& memory_;
   RamDigest digest_;
-  std::vector<uint8_t> unchanged_;  // for each page of RAM, how often it was named since it changed
   std::vector<std::pair<uint64_t, uint64_t>> changed_lately_;
   std::map<uint64_t, uint64_t> changed_;
   std::set<uint64_t> touched_;

@@ -180,11 +180,8 @@ class Vcpu {
   /// Where it sees them: has it go on counting from others.
   virtual void set_untrapped_reads(const UntrappedReads& /*reads*/) {}
 
-  /// Adds the pages that the vCPU may have changed since the last call to GuestMemory's dirty set. An engine that watches
-  /// pages for writes may leave that be for those that are written all the time, and name them at each call.
+  /// Adds the pages that the vCPU may have changed since the last call to GuestMemory's dirty set.
   virtual Status collect_dirty() = 0;
-  /// Pages of the backing that collect_dirty() has named for a while without their contents changing.
-  virtual void watch_again(std::span<const uint64_t> /*pages*/) {}
 };
 
 }  // namespace dejavm::vm

@@ -1,8 +1,6 @@
 // The memory map under a running guest, and which pages it changed.
 #include <gmock/gmock.h>
 
-#include <algorithm>
-
 #include "contract_fixture.h"
 
 namespace dejavm::contract {
@@ -12,7 +10,6 @@ GUEST(map_write_read, 64, "mov edi, 0x40000; mov dword ptr [rdi], 0x1234; mov ea
 GUEST(map_rom_string, 64, "mov edi, 0x40000; mov eax, 0x55; mov ecx, 16; rep stosb; inc dword ptr [0x40000]; hlt")
 GUEST(map_dirty, 64,
       "mov eax, 1; mov [0x40000], eax; mov [0x41fff], eax; mov ecx, [0x50000]; out 0x80, al; mov [0x60000], eax; hlt")
-GUEST(map_dirty_again, 64, "mov ecx, 50; 1: mov [0x40000], ecx; out 0x80, al; loop 1b; out 0x80, al; hlt")
 GUEST(map_loop, 64, "1: out 0x80, al; mov [0x40000], eax; jmp 1b")
 
 constexpr uint64_t kPlace = 0x40000;
@@ -99,24 +96,6 @@ TEST_P(MemoryMap, WrittenPagesAreDirtyOnce) {
   expect_dirty({0x40, 0x41, 0x42});
   machine().run();
   expect_dirty({0x60});
-}
-
-TEST_P(MemoryMap, APageIsDirtyWheneverItIsWrittenUntilItIsNot) {
-  machine().start(map_dirty_again(), long_mode());
-  dirty();
-  auto go_on = [this] {
-    EXPECT_TRUE(is<vm::DeviceAccess>(machine().run()));
-    machine().run(vm::RunMode::complete);
-  };
-  for (int time = 0; time < 50; ++time) {
-    go_on();
-    expect_dirty({0x40});
-  }
-  const uint64_t written[] = {0x40};
-  vcpu().watch_again(written);
-  dirty();
-  go_on();
-  EXPECT_EQ(std::ranges::count(dirty(), 0x40u), 0);
 }
 
 TEST_P(MemoryMap, DirtyPagesAreThoseOfTheBacking) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <utility>
 
 #include "engine/kvm/kvm_system.h"
 
@@ -13,9 +12,9 @@ Status KvmMemory::sync() {
   const auto& map = memory_.map();
   std::vector<Slot> kept;
   // All that goes, goes first: KVM refuses slots that overlap, also for a moment.
-  for (Slot& slot : slots_) {
+  for (const Slot& slot : slots_) {
     if (std::find(map.begin(), map.end(), slot.range) != map.end()) {
-      kept.push_back(std::move(slot));
+      kept.push_back(slot);
     } else {
       TRY(remove(slot));
     }
@@ -30,7 +29,7 @@ Status KvmMemory::sync() {
   return {};
 }
 
-Status KvmMemory::remove(Slot& slot) {
+Status KvmMemory::remove(const Slot& slot) {
   TRY(collect(slot));
   kvm_userspace_memory_region region{};
   region.slot = slot.id;
@@ -51,7 +50,7 @@ Status KvmMemory::add(const vm::MemoryRange& range) {
     return fail(fmt::format("KVM refuses {} bytes of {} at {:#x}: {}", range.size, range.writable ? "RAM" : "ROM",
                             range.base.value, set.error().what));
   }
-  slots_.push_back({.id = id, .range = range, .written = {}, .busy = {}});
+  slots_.push_back({id, range});
   return {};
 }
 
@@ -63,11 +62,11 @@ uint32_t KvmMemory::free_id() const {
 }
 
 Status KvmMemory::collect_dirty() {
-  for (Slot& slot : slots_) TRY(collect(slot));
+  for (const Slot& slot : slots_) TRY(collect(slot));
   return {};
 }
 
-Status KvmMemory::collect(Slot& slot) {
+Status KvmMemory::collect(const Slot& slot) {
   if (!slot.range.writable) return {};
   uint64_t pages = slot.range.size / vm::kPageSize;
   bitmap_.assign((pages + 63) / 64, 0);
@@ -81,36 +80,7 @@ Status KvmMemory::collect(Slot& slot) {
       memory_.mark_dirty(first + word * 64 + static_cast<unsigned>(std::countr_zero(bits)));
     }
   }
-  return chooses_ ? watch(slot) : Status{};
-}
-
-/// The pages in bitmap_, but for those that are busy.
-Status KvmMemory::watch(Slot& slot) {
-  slot.written.resize(bitmap_.size());
-  slot.busy.resize(bitmap_.size());
-  for (uint64_t word = 0; word < bitmap_.size(); ++word) {
-    slot.busy[word] |= bitmap_[word] & slot.written[word];
-    slot.written[word] |= bitmap_[word];
-    bitmap_[word] &= ~slot.busy[word];
-  }
-  kvm_clear_dirty_log clear{};
-  clear.slot = slot.id;
-  clear.num_pages = static_cast<uint32_t>(slot.range.size / vm::kPageSize);
-  clear.dirty_bitmap = bitmap_.data();
-  TRY(kvm_ioctl(vm_fd_, KVM_CLEAR_DIRTY_LOG, "KVM_CLEAR_DIRTY_LOG", &clear));
   return {};
-}
-
-void KvmMemory::watch_again(std::span<const uint64_t> pages) {
-  for (Slot& slot : slots_) {
-    uint64_t first = slot.range.offset / vm::kPageSize, count = slot.busy.size() * 64;
-    for (uint64_t page : pages) {
-      if (page < first || page - first >= count) continue;
-      uint64_t bit = uint64_t{1} << (page - first) % 64;
-      slot.busy[(page - first) / 64] &= ~bit;
-      slot.written[(page - first) / 64] &= ~bit;
-    }
-  }
 }
 
 }  // namespace dejavm::kvm

@@ -90,13 +90,6 @@ Result<VmHandles> KvmSystem::create_vm() const {
   if (extension(KVM_CAP_SET_TSS_ADDR) != 0) {
     TRY(kvm_ioctl(vm, KVM_SET_TSS_ADDR, "KVM_SET_TSS_ADDR", reinterpret_cast<const void*>(kTssAddress)));
   }
-  if ((extension(KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2) & KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE) != 0) {
-    kvm_enable_cap choose{};
-    choose.cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2;
-    choose.args[0] = KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE;
-    TRY(kvm_ioctl(vm, KVM_ENABLE_CAP, "KVM_ENABLE_CAP of KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2", &choose));
-    handles.chooses_watched_pages = true;
-  }
   TRY_ASSIGN(int vcpu, kvm_ioctl(vm, KVM_CREATE_VCPU, "KVM_CREATE_VCPU"));
   handles.vcpu = Fd(vcpu);
   TRY_ASSIGN(int size, kvm_ioctl(fd_.get(), KVM_GET_VCPU_MMAP_SIZE, "KVM_GET_VCPU_MMAP_SIZE"));

@@ -19,7 +19,6 @@ struct VmHandles {
   Fd vm;
   Fd vcpu;
   Mapping shared;
-  bool chooses_watched_pages = false;  ///< KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2
 
   kvm_run& run() const { return *reinterpret_cast<kvm_run*>(shared.data()); }
 };

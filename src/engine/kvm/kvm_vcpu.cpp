@@ -31,7 +31,7 @@ class KvmVcpu final : public vm::Vcpu {
       : handles_(std::move(handles)),
         found_(found),
         memory_(memory),
-        slots_(handles_.vm.get(), memory, handles_.chooses_watched_pages),
+        slots_(handles_.vm.get(), memory),
         registers_(fd(), shared(), sync_registers),
         access_(shared()),
         debug_(fd()),
@@ -60,7 +60,6 @@ class KvmVcpu final : public vm::Vcpu {
   Status set_breakpoints(std::span<const vm::GuestVirt> addresses) override;
   Result<bool> can_break_at(vm::GuestVirt address) override;
   Status collect_dirty() override { return slots_.collect_dirty(); }
-  void watch_again(std::span<const uint64_t> pages) override { slots_.watch_again(pages); }
 
  private:
   int fd() const { return handles_.vcpu.get(); }

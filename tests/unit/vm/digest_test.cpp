@@ -111,24 +111,6 @@ TEST(StateTracker, TouchedPagesAreKeptUntilTaken) {
   EXPECT_TRUE(tracker.take_touched().empty());
 }
 
-TEST(StateTracker, PagesThatAreNamedInVainForAWhileAreWatchedAgain) {
-  GuestMemory memory = mapped(16);
-  FakeVcpu vcpu(memory, {});
-  StateTracker tracker(vcpu, memory);
-  auto named = [&](uint8_t third, uint8_t fifth) {
-    ASSERT_TRUE(memory.write({0x3000}, Bytes{third}, Writer::device));
-    ASSERT_TRUE(memory.write({0x5000}, Bytes{fifth}, Writer::device));
-    ASSERT_TRUE(tracker.refresh());
-  };
-  for (uint8_t time = 1; time <= 5; ++time) {
-    EXPECT_TRUE(vcpu.watched_again.empty());
-    named(time, 1);
-  }
-  EXPECT_THAT(vcpu.watched_again, ElementsAre(5u));
-  for (uint8_t time = 1; time <= 4; ++time) named(5, 1);
-  EXPECT_THAT(vcpu.watched_again, ElementsAre(5u, 3u, 5u));
-}
-
 TEST(StateTracker, KnowsWhatWasLoadedBeforeIt) {
   GuestMemory memory = mapped(16);
   FakeVcpu vcpu(memory, {});

@@ -105,20 +105,16 @@ class FakeVcpu final : public Vcpu {
   const UntrappedReads* untrapped_reads() const override { return sees_untrapped ? &untrapped_ : nullptr; }
   void set_untrapped_reads(const UntrappedReads& reads) override { untrapped_ = reads; }
   Status collect_dirty() override;
-  void watch_again(std::span<const uint64_t> pages) override {
-    watched_again.insert(watched_again.end(), pages.begin(), pages.end());
-  }
 
   /// The state that FakeVcpu starts in: 32-bit code, no paging, interrupts off.
   static CpuState start_state();
 
   // What a test sets.
   VcpuCapabilities can{.exact_window = true, .hardware_breakpoints = true, .max_breakpoints = 4, .single_step = true};
-  std::function<void()> on_run;          ///< at the start of each run
-  std::function<void()> on_instruction;  ///< before each instruction
-  std::function<bool()> kick_now;        ///< asked at each boundary of a free run: ends it
-  uint64_t slice = 10'000;               ///< a free run ends after this many instructions, as if kicked
-  std::vector<uint64_t> watched_again;
+  std::function<void()> on_run;                  ///< at the start of each run
+  std::function<void()> on_instruction;          ///< before each instruction
+  std::function<bool()> kick_now;                ///< asked at each boundary of a free run: ends it
+  uint64_t slice = 10'000;                       ///< a free run ends after this many instructions, as if kicked
   std::function<std::optional<Exit>()> way_out;  ///< run_out()
   bool sees_untrapped = false;                   ///< untrapped_reads()
   uint64_t time_stamp = 100;                     ///< of the next rdtsc
