@@ -158,21 +158,23 @@ Status LiveSession::step_out() {
   bool at_busy_caller = false;
   auto registers = vcpu_.quick_registers().gpr;
   for (const vm::WayOut& way : kWays) {
-    if (at_busy_caller && (!way.of_loop || way.level != 0)) continue;
     bool last = in_user_code || &way == std::end(kWays) - 1;
+    if (at_busy_caller && way.level != 0 && !last) continue;
     std::optional<vm::GuestVirt> address;
     if (!in_user_code && vcpu_.capabilities().hidden_breakpoints) {  // a kernel would meet those that are not
       address = leads_to(way);
+      if (!address && at_busy_caller) return {};
       if (!address) continue;
       TRY_ASSIGN(bool stops, vcpu_.can_break_at(*address));
       if (!stops) return {};
     }
     uint64_t start = clock_.now_ns();
     TRY_ASSIGN(Left left, run_out(address, way, last ? kLastWayOutNs : kStepOutNs));
-    if (!kicked_ || !moved_ || dead_ || stop_ || in_user_code || at_busy_caller) return {};
+    if (!kicked_ || !moved_ || dead_ || stop_ || in_user_code) return {};
+    if (at_busy_caller && left != Left::late) return {};
     if (left == Left::here) {
       // What the ways further out had no time for may be a loop that comes by here all the time.
-      at_busy_caller = &way != kWays && !way.of_loop && clock_.now_ns() - start < kSeldomNs;
+      at_busy_caller = &way != kWays && !way.of_loop && !last && clock_.now_ns() - start < kSeldomNs;
       if (!at_busy_caller) return {};
     }
     // A loop that waits for what is to enter: its first turn matches.
