@@ -162,7 +162,9 @@ Status LiveSession::step_out() {
     if (at_busy_caller && way.level != 0 && !last) continue;
     std::optional<vm::GuestVirt> address;
     if (!in_user_code && vcpu_.capabilities().hidden_breakpoints) {  // a kernel would meet those that are not
-      address = leads_to(way);
+      auto callers = vm::find_return_addresses(vcpu_.quick_registers(), machine_.memory(), way.level);
+      address = vm::leads_to(vcpu_.quick_registers(), machine_.memory(), way,
+                             callers.empty() ? std::nullopt : std::optional(callers.back()));
       if (!address && at_busy_caller) return {};
       if (!address) continue;
       TRY_ASSIGN(bool stops, vcpu_.can_break_at(*address));
@@ -182,14 +184,6 @@ Status LiveSession::step_out() {
     registers = vcpu_.quick_registers().gpr;
   }
   return {};
-}
-
-std::optional<vm::GuestVirt> LiveSession::leads_to(vm::WayOut way) const {
-  const vm::CpuState& cpu = vcpu_.quick_registers();
-  if (way.of_loop && way.level == 0) return vm::find_loop_exit(cpu, machine_.memory(), {cpu.linear_rip()});
-  auto addresses = vm::find_return_addresses(cpu, machine_.memory(), way.level);
-  if (addresses.empty()) return std::nullopt;
-  return way.of_loop ? vm::find_loop_exit(cpu, machine_.memory(), addresses.back()) : std::optional(addresses.back());
 }
 
 /// Runs to the address, or without one as vm::Vcpu::run_out() does.

@@ -104,7 +104,6 @@ class LiveSession final : public vm::Session {
   Status step_out();
   bool is_busy_place() const;
   enum class Left { here, late, no_way };  ///< stopped on the way out; by an exit or a kick before; nothing ran
-  std::optional<vm::GuestVirt> leads_to(vm::WayOut way) const;
   Result<Left> run_out(std::optional<vm::GuestVirt> address, vm::WayOut way, uint64_t limit_ns);
   Status note_point();
   Status let_devices_work();

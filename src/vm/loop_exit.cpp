@@ -29,4 +29,10 @@ std::optional<GuestVirt> find_loop_exit(const CpuState& cpu, const GuestMemory& 
   return std::nullopt;
 }
 
+std::optional<GuestVirt> leads_to(const CpuState& cpu, const GuestMemory& memory, WayOut way,
+                                  std::optional<GuestVirt> caller) {
+  std::optional<GuestVirt> from = way.level == 0 ? GuestVirt{cpu.linear_rip()} : caller;
+  return way.of_loop && from ? find_loop_exit(cpu, memory, *from) : from;
+}
+
 }  // namespace dejavm::vm

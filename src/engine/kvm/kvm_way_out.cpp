@@ -23,18 +23,12 @@ Result<bool> WayOut::plant(vm::WayOut way) {
   if (ring == kUserRing) {
     TRY(plant_entries(cpu));
   } else if (ring == 0) {
-    auto address = leads_to(cpu, way);
+    auto slots = vm::find_return_slots(cpu, memory_, way.level);
+    bool known = !slots.empty() && slots.size() == way.level;
+    auto address = vm::leads_to(cpu, memory_, way, known ? std::optional(slots.back().returns_to) : std::nullopt);
     if (address && address->value != cpu.linear_rip()) halts_.plant(cpu, *address);
   }
   return halts_.any();
-}
-
-std::optional<vm::GuestVirt> WayOut::leads_to(const vm::CpuState& cpu, vm::WayOut way) const {
-  if (way.of_loop && way.level == 0) return vm::find_loop_exit(cpu, memory_, {cpu.linear_rip()});
-  auto slots = vm::find_return_slots(cpu, memory_, way.level);
-  if (slots.size() != way.level) return std::nullopt;
-  vm::GuestVirt caller = slots.back().returns_to;
-  return way.of_loop ? vm::find_loop_exit(cpu, memory_, caller) : std::optional(caller);
 }
 
 Status WayOut::plant_entries(const vm::CpuState& cpu) {

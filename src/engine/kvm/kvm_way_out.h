@@ -1,8 +1,6 @@
 // Stops where the guest leaves the code that it runs, without its seeing how.
 #pragma once
 
-#include <optional>
-
 #include "base/result.h"
 #include "engine/kvm/kvm_debug.h"
 #include "engine/kvm/kvm_handlers.h"
@@ -27,7 +25,6 @@ class WayOut {
 
  private:
   Status plant_entries(const vm::CpuState& cpu);
-  std::optional<vm::GuestVirt> leads_to(const vm::CpuState& cpu, vm::WayOut way) const;
 
   int vcpu_fd_;
   KvmRegisters& registers_;

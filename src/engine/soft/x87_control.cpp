@@ -13,6 +13,7 @@ namespace {
 
 constexpr size_t kRegisterSize = 10;
 constexpr size_t kMaxImage = 56 + 8 * kRegisterSize;
+
 /// The checks of instructions that do not wait for exceptions.
 void require_device(const Core& core) {
   if ((core.cpu.cr0 & (kCr0Em | kCr0Ts)) != 0) raise(kDeviceNotAvailable);
@@ -94,30 +95,30 @@ size_t registers_at(const Core& core, const Instruction& insn) {
 template <typename T>
 void write_pointers(const Core& core, const vm::Fpu& fpu, uint8_t* image) {
   constexpr bool kWide = sizeof(T) == 4;
-  constexpr T kReserved = kWide ? static_cast<T>(0xffff0000) : T{0};
+  constexpr T reserved = kWide ? static_cast<T>(0xffff0000) : T{0};
   auto high = [](uint64_t pointer) {
     return kWide ? static_cast<T>((pointer >> 16 & 0xffff) << 12) : static_cast<T>((pointer >> 16 & 0xf) << 12);
   };
   if (is_real_format(core)) {
-    put<T>(image, 3, static_cast<T>(kWide ? kReserved | (fpu.last_ip & 0xffff) : fpu.last_ip));
+    put<T>(image, 3, static_cast<T>(kWide ? reserved | (fpu.last_ip & 0xffff) : fpu.last_ip));
     put<T>(image, 4, static_cast<T>(high(fpu.last_ip) | fpu.last_opcode));
-    put<T>(image, 5, static_cast<T>(kWide ? kReserved | (fpu.last_dp & 0xffff) : fpu.last_dp));
+    put<T>(image, 5, static_cast<T>(kWide ? reserved | (fpu.last_dp & 0xffff) : fpu.last_dp));
     put<T>(image, 6, high(fpu.last_dp));
   } else {
     put<T>(image, 3, static_cast<T>(fpu.last_ip));
     put<T>(image, 4, kWide ? static_cast<T>(static_cast<uint32_t>(fpu.last_opcode) << 16) : T{0});
     put<T>(image, 5, static_cast<T>(fpu.last_dp));
-    put<T>(image, 6, kReserved);
+    put<T>(image, 6, reserved);
   }
 }
 
 /// TCG writes zeros beside the words; its pointers are of whatever instruction ran last, which is not modelled.
 template <typename T>
 void write_environment(const Core& core, vm::Fpu& fpu, uint8_t* image) {
-  const T kReserved = sizeof(T) == 4 && !core.features.tcg ? static_cast<T>(0xffff0000) : T{0};
-  put<T>(image, 0, static_cast<T>(kReserved | fpu.fcw));
-  put<T>(image, 1, static_cast<T>(kReserved | fpu.fsw));
-  put<T>(image, 2, static_cast<T>(kReserved | full_tag_word(fpu)));
+  const T reserved = sizeof(T) == 4 && !core.features.tcg ? static_cast<T>(0xffff0000) : T{0};
+  put<T>(image, 0, static_cast<T>(reserved | fpu.fcw));
+  put<T>(image, 1, static_cast<T>(reserved | fpu.fsw));
+  put<T>(image, 2, static_cast<T>(reserved | full_tag_word(fpu)));
   write_pointers<T>(core, fpu, image);
 }
 

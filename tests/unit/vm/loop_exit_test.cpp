@@ -1,38 +1,17 @@
 #include "vm/loop_exit.h"
 
-#include <gtest/gtest.h>
-
-#include <initializer_list>
-
-#include "base/bytes.h"
-#include "vm/startup_state.h"
+#include "code_machine.h"
 
 namespace dejavm::vm {
 namespace {
 
-constexpr uint64_t kCode = 0x10000;
-
-class LoopExit : public testing::Test {
+class LoopExit : public CodeMachine {
  protected:
-  LoopExit() : memory(GuestMemory::create(0x20000, 0).value()) {
-    EXPECT_TRUE(memory.set_map({{.base = {0}, .size = 0x20000, .offset = 0, .writable = true}}));
-    for (auto [at, entry] : {std::pair{0x1000, 0x2003}, {0x2000, 0x3003}, {0x3000, 0x83}}) {
-      uint8_t bytes[8];
-      store_le(bytes, uint64_t{static_cast<uint32_t>(entry)});
-      EXPECT_TRUE(memory.write({static_cast<uint64_t>(at)}, bytes, Writer::loader));
-    }
-    cpu = long_mode_state(kCode, 0x1000);
-  }
-  void code(std::initializer_list<uint8_t> bytes) {
-    EXPECT_TRUE(memory.write({kCode}, {bytes.begin(), bytes.size()}, Writer::loader));
-  }
+  void code(std::initializer_list<uint8_t> bytes) { CodeMachine::code(kCode, bytes); }
   std::optional<uint64_t> exit_from(uint64_t offset) {
     auto found = find_loop_exit(cpu, memory, {kCode + offset});
     return found ? std::optional(found->value - kCode) : std::nullopt;
   }
-
-  GuestMemory memory;
-  CpuState cpu;
 };
 
 TEST_F(LoopExit, IsBehindTheJumpBack) {
